@@ -1,0 +1,40 @@
+//! `coreai-build`: makes, specializes, compresses and inspects assets.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[path = "../build/inspect.rs"]
+mod inspect;
+#[path = "../build/table.rs"]
+mod table;
+
+#[derive(Parser)]
+#[command(
+    name = "coreai-build",
+    version,
+    about = "Inspects Core AI model assets (.aimodel)"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Inspect(inspect::Inspect),
+}
+
+fn main() -> ExitCode {
+    let Arguments { verb } = Arguments::parse();
+    let answer = match verb {
+        Verb::Inspect(inspect) => inspect.run(),
+    };
+    match answer {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("coreai-build: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Reads Core AI `.aimodel` assets: bytes in, checked [`Asset`] out.
+//!
+//! No byte of input is trusted. Every count is compared with the bytes that could hold it before
+//! anything is allocated, arithmetic on sizes is checked, nesting and expansion are bounded
+//! ([`limits`]), and every way a file can be wrong is a variant of [`AssetError`].
+//!
+//! Only the tables and the program are read; weights stay where they are, as byte ranges
+//! ([`ConstantRef`]) of the [`ByteSource`].
+
+mod asset;
+mod decode;
+mod error;
+mod file;
+mod function;
+mod hash;
+mod ir;
+pub mod limits;
+mod literal;
+mod location;
+mod metadata;
+mod print;
+mod source;
+mod summary;
+mod types;
+
+pub use asset::Asset;
+pub use error::AssetError;
+pub use hash::HashStatus;
+pub use ir::{
+    Attribute, Composite, ConstantRef, Function, Op, Param, ParamKind, Region, Scope, ValueId,
+};
+pub use location::SourceLocation;
+pub use metadata::Metadata;
+pub use print::{PrintOptions, TypeText};
+#[cfg(not(target_arch = "wasm32"))]
+pub use source::MappedFile;
+pub use source::{ByteSource, MaybeSendSync, MemorySource, ReadFuture};
+pub use summary::{
+    CompositeUse, Compression, FunctionSummary, ParamSummary, SUMMARY_SCHEMA_VERSION, Summary,
+    WeightClass,
+};
+pub use types::{AttrId, ElementType, TensorType, Type, TypeId};

@@ -1,0 +1,207 @@
+//! Blocked matrix product: A packed by tiles of rows, B packed on the fly by panels of columns.
+//!
+//! A task computes one block of rows by one panel of columns into its own piece of scratch memory,
+//! so that tasks write disjoint slices; a second pass moves rows to the result through the epilogue.
+
+use super::memory::grow;
+use super::simd::{self, COLUMNS, ROWS};
+use super::{Fault, threads};
+
+/// Rows of a block at most; a multiple of [`ROWS`].
+const BLOCK_ROWS: usize = 341 * ROWS;
+
+/// Elements of k packed at once: a panel of this depth (256 KiB) stays in the second cache.
+const DEPTH: usize = 2048;
+
+/// Words of scratch memory for results waiting for the second pass.
+const PENDING: usize = 2 << 20;
+
+/// Columns moved at once in the second pass.
+const MOVE: usize = 16 * COLUMNS;
+
+/// How products are summed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Arithmetic {
+    F32,
+    /// Sums in f64.
+    Wide,
+    /// Wrapping 32-bit integers.
+    Integer,
+}
+
+/// Extents of a product `[batches, m, k] · [batches, k, n]`, for several B at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gemm {
+    pub batches: usize,
+    /// Batch `b` uses A number `b % a_batches`.
+    pub a_batches: usize,
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub weights: usize,
+    pub arithmetic: Arithmetic,
+}
+
+/// Where a part of B is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub weight: usize,
+    pub batch: usize,
+    pub column: usize,
+    /// At most [`COLUMNS`].
+    pub columns: usize,
+    pub from: usize,
+    pub to: usize,
+}
+
+/// Fills `[to - from][COLUMNS]` with a part of B; columns beyond `columns` must be finite.
+pub(super) type Pack<'a> = dyn Fn(Part, &mut [f32]) + Send + Sync + 'a;
+
+/// Turns the accumulators of the result elements from the given number on into results.
+pub(super) type Finish<'a> = dyn Fn(usize, &[&[u32]], &mut [u32]) + Send + Sync + 'a;
+
+impl Gemm {
+    /// `a` is dense `[a_batches, m, k]`, `out` dense `[batches, m, n]`.
+    pub fn run(
+        &self,
+        a: &[u32],
+        pack: &Pack,
+        finish: &Finish,
+        out: &mut [u32],
+        packed: &mut Vec<u32>,
+        pending: &mut Vec<u32>,
+    ) -> Result<(), Fault> {
+        let Gemm { m, n, k, weights, .. } = *self;
+        if out.is_empty() {
+            return Ok(());
+        }
+        grow(packed, a.len())?;
+        let packed = &mut packed[..a.len()];
+        if k > 0 {
+            for (packed, a) in packed.chunks_mut(m * k).zip(a.chunks(m * k)) {
+                threads::chunks(packed, ROWS * k, 2, |at, tile| pack_rows(&a[at..at + tile.len()], k, tile));
+            }
+        }
+        let packed = &*packed;
+
+        let panels = n.div_ceil(COLUMNS);
+        let wanted = 4 * threads::width();
+        let split = wanted.div_ceil(panels * self.batches).min(m.div_ceil(8 * ROWS)).max(1);
+        let rows = (m.div_ceil(split).next_multiple_of(ROWS)).min(BLOCK_ROWS);
+        let blocks = m.div_ceil(rows);
+        let tasks = self.batches * blocks * panels;
+        let size = rows * COLUMNS;
+        let at_once = (PENDING / (size * weights)).clamp(wanted, tasks.max(wanted)).min(tasks);
+        grow(pending, at_once * size * weights)?;
+        for first in (0..tasks).step_by(at_once) {
+            let count = at_once.min(tasks - first);
+            let pending = &mut pending[..count * weights * size];
+            // Pieces are ordered by task, then weight.
+            threads::chunks(pending, size, k + 1, |at, piece| {
+                let (task, weight) = (first + at / size / weights, at / size % weights);
+                let (block, panel) = (task / panels, task % panels);
+                let (batch, row) = (block / blocks, block % blocks * rows);
+                let tile = &packed[(batch % self.a_batches * m + row) * k..][..rows.min(m - row) * k];
+                let column = panel * COLUMNS;
+                let part = Part { weight, batch, column, columns: COLUMNS.min(n - column), from: 0, to: k };
+                self.task(tile, part, pack, piece);
+            });
+            let pending = &*pending;
+            for block in first / panels..=(first + count - 1) / panels {
+                let (batch, row) = (block / blocks, block % blocks * rows);
+                let from = first.max(block * panels);
+                let to = (first + count).min((block + 1) * panels);
+                let start = (batch * m + row) * n;
+                let lines = &mut out[start..start + rows.min(m - row) * n];
+                threads::rows(lines, n, (to - from) * COLUMNS, |line, out| {
+                    let piece = |task: usize, weight: usize| {
+                        &pending[((task - first) * weights + weight) * size + line * COLUMNS..][..COLUMNS]
+                    };
+                    let mut moved = [[0u32; MOVE]; 2];
+                    for group in (from..to).step_by(MOVE / COLUMNS) {
+                        let column = (group - block * panels) * COLUMNS;
+                        let last = to.min(group + MOVE / COLUMNS);
+                        let width = ((last - block * panels) * COLUMNS).min(n) - column;
+                        for (weight, moved) in moved.iter_mut().enumerate().take(weights) {
+                            for task in group..last {
+                                let at = (task - group) * COLUMNS;
+                                moved[at..at + COLUMNS].copy_from_slice(piece(task, weight));
+                            }
+                        }
+                        let given = [&moved[0][..width], &moved[1][..width]];
+                        finish(start + line * n + column, &given[..weights], &mut out[column..column + width]);
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// One block of rows (packed) by one panel: `out` is `[rows][COLUMNS]`.
+    fn task(&self, a: &[u32], part: Part, pack: &Pack, out: &mut [u32]) {
+        let k = self.k;
+        if k == 0 {
+            return out.fill(0);
+        }
+        let rows = a.len() / k;
+        let depth = if self.arithmetic == Arithmetic::F32 { DEPTH.min(k) } else { k };
+        threads::scratch(depth * COLUMNS, |panel| {
+            for from in (0..k).step_by(depth) {
+                let to = k.min(from + depth);
+                let panel = &mut panel[..(to - from) * COLUMNS];
+                pack(Part { from, to, ..part }, panel);
+                for first in (0..rows).step_by(ROWS) {
+                    let count = ROWS.min(rows - first);
+                    let tile = &a[first * k..(first + count) * k];
+                    let c = &mut out[first * COLUMNS..(first + count) * COLUMNS];
+                    match self.arithmetic {
+                        Arithmetic::F32 => {
+                            let tile = &bytemuck::cast_slice(tile)[from * count..to * count];
+                            let c = bytemuck::cast_slice_mut(c);
+                            simd::panel(count, to - from, tile, panel, COLUMNS, c, COLUMNS, from > 0);
+                        }
+                        Arithmetic::Wide => wide_panel(count, tile, panel, c),
+                        Arithmetic::Integer => integer_panel(count, tile, bytemuck::cast_slice(panel), c),
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// `[rows][k]` to `[k][rows]`.
+pub(super) fn pack_rows(a: &[u32], k: usize, out: &mut [u32]) {
+    let rows = a.len() / k;
+    for (row, values) in a.chunks_exact(k).enumerate() {
+        for (slot, &value) in out[row..].iter_mut().step_by(rows).zip(values) {
+            *slot = value;
+        }
+    }
+}
+
+fn wide_panel(m: usize, a: &[u32], b: &[f32], c: &mut [u32]) {
+    for row in 0..m {
+        let mut sums = [0f64; COLUMNS];
+        for (a, b) in a.chunks_exact(m).zip(b.chunks_exact(COLUMNS)) {
+            let x = f64::from(f32::from_bits(a[row]));
+            for (sum, &b) in sums.iter_mut().zip(b) {
+                *sum += x * f64::from(b);
+            }
+        }
+        for (c, sum) in c[row * COLUMNS..].iter_mut().zip(sums) {
+            *c = (sum as f32).to_bits();
+        }
+    }
+}
+
+fn integer_panel(m: usize, a: &[u32], b: &[u32], c: &mut [u32]) {
+    for row in 0..m {
+        let mut sums = [0u32; COLUMNS];
+        for (a, b) in a.chunks_exact(m).zip(b.chunks_exact(COLUMNS)) {
+            for (sum, &b) in sums.iter_mut().zip(b) {
+                *sum = sum.wrapping_add(a[row].wrapping_mul(b));
+            }
+        }
+        c[row * COLUMNS..(row + 1) * COLUMNS].copy_from_slice(&sums);
+    }
+}

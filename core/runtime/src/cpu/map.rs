@@ -1,0 +1,185 @@
+//! Elementwise programs, in blocks of [`BLOCK`] elements.
+
+use crate::map::{MapFn, MapOp, MapProg};
+use crate::step::{Kind, Round};
+
+use super::memory::Operand;
+use super::{Env, Fault, cast, simd, threads};
+
+/// Elements evaluated at once: a dozen registers of this size stay in the first cache.
+pub(super) const BLOCK: usize = 512;
+
+/// A program bound to its operands.
+pub(super) struct Program<'a> {
+    prog: &'a MapProg,
+    values: &'a [i64],
+    /// Extents that [`MapOp::Index`] counts over.
+    dims: &'a [usize],
+    /// Loads from number `given` on.
+    loads: &'a [Operand<'a>],
+    /// Leading loads whose values are handed to [`Program::block`].
+    given: usize,
+    round: Round,
+    /// Use the table's functions rather than vectorized approximations.
+    wide: bool,
+}
+
+impl<'a> Program<'a> {
+    /// Checks that instructions refer to what exists.
+    pub fn new(
+        prog: &'a MapProg,
+        dims: &'a [usize],
+        loads: &'a [Operand<'a>],
+        given: usize,
+        env: &Env<'a>,
+    ) -> Result<Program<'a>, Fault> {
+        let round = if env.kind == Kind::F32 { env.round } else { Round::None };
+        if prog.instrs.is_empty() {
+            return Err(Fault::program("an elementwise program has no instructions".into()));
+        }
+        for (at, instr) in prog.instrs.iter().enumerate() {
+            let known = match instr.op {
+                MapOp::Load(n) => usize::from(n) < given + loads.len(),
+                MapOp::Scalar(n) => usize::from(n) < prog.scalars.len(),
+                MapOp::Index(axis) => usize::from(axis) < dims.len(),
+                _ => true,
+            };
+            if !known || instr.args.iter().take(instr.op.arity()).any(|&arg| usize::from(arg) >= at) {
+                return Err(Fault::program(format!("instruction {at} ({:?}) refers to nothing", instr.op)));
+            }
+        }
+        if let Some(load) = loads.iter().find(|load| load.dims() != dims) {
+            return Err(Fault::program(format!("operand extents {:?} differ from {dims:?}", load.dims())));
+        }
+        Ok(Program { prog, values: env.values, dims, loads, given, round, wide: env.wide })
+    }
+
+    /// Words that [`Program::run`] needs for its registers.
+    pub fn registers(&self) -> usize {
+        self.prog.instrs.len() * BLOCK
+    }
+
+    /// Rough operations per element.
+    pub fn cost(&self) -> usize {
+        self.prog
+            .instrs
+            .iter()
+            .map(|i| match i.op {
+                MapOp::Fn(f) if f.arity() == 1 => 8,
+                MapOp::Fn(MapFn::Pow | MapFn::Mod | MapFn::FloorDiv) => 16,
+                _ => 1,
+            })
+            .sum()
+    }
+
+    /// Evaluates the elements `start..start + out.len()`; `given` are the leading loads' values
+    /// for the same elements.
+    pub fn run(&self, start: usize, given: &[&[u32]], registers: &mut [u32], out: &mut [u32]) {
+        let mut pieces = [&[] as &[u32]; 4];
+        for (i, out) in out.chunks_mut(BLOCK).enumerate() {
+            let at = i * BLOCK;
+            for (piece, values) in pieces.iter_mut().zip(given) {
+                *piece = &values[at..at + out.len()];
+            }
+            self.block(start + at, &pieces, registers, out);
+            cast::round(out, self.round);
+        }
+    }
+
+    fn block(&self, start: usize, given: &[&[u32]], registers: &mut [u32], out: &mut [u32]) {
+        let n = out.len();
+        let last = self.prog.instrs.len() - 1;
+        for (at, instr) in self.prog.instrs.iter().enumerate() {
+            let (before, rest) = registers.split_at_mut(at * BLOCK);
+            let result = if at == last { &mut *out } else { &mut rest[..n] };
+            let arg = |i: usize| {
+                let from = usize::from(instr.args[i]);
+                self.direct(from, start, n, given).unwrap_or(&before[from * BLOCK..from * BLOCK + n])
+            };
+            match instr.op {
+                MapOp::Load(number) => match self.direct(at, start, n, given) {
+                    Some(values) if at == last => result.copy_from_slice(values),
+                    // Read in place by the instructions that use it.
+                    Some(_) => {}
+                    None => self.loads[usize::from(number) - self.given].load(start, result),
+                },
+                MapOp::Const(bits) => result.fill(bits),
+                MapOp::Scalar(number) => {
+                    result.fill(self.prog.scalars[usize::from(number)].eval(self.values) as i32 as u32);
+                }
+                MapOp::Index(axis) => self.index(usize::from(axis), start, result),
+                MapOp::Cast(to) => {
+                    let from = self.prog.instrs[usize::from(instr.args[0])].kind;
+                    cast::cast(from, to, arg(0), result);
+                }
+                MapOp::Wrap(to) => cast::wrap(to, arg(0), result),
+                MapOp::Fn(f) => {
+                    let kind = self.prog.instrs[usize::from(instr.args[0])].kind;
+                    let a = arg(0);
+                    if !self.wide && kind == Kind::F32 && fast(f, a, result) {
+                        continue;
+                    }
+                    let b = if f.arity() > 1 { arg(1) } else { a };
+                    let c = if f.arity() > 2 { arg(2) } else { a };
+                    // A choice copies bits, whatever their kind.
+                    let kind = if f == MapFn::Select { Kind::U32 } else { kind };
+                    f.apply(kind, a, b, c, result);
+                }
+            }
+        }
+    }
+
+    /// Values of a load that can be read where they lie.
+    fn direct<'b>(&'b self, at: usize, start: usize, n: usize, given: &[&'b [u32]]) -> Option<&'b [u32]> {
+        let MapOp::Load(number) = self.prog.instrs[at].op else { return None };
+        let number = usize::from(number);
+        match number.checked_sub(self.given) {
+            None => Some(given[number]),
+            Some(load) => self.loads[load].words().map(|words| &words[start..start + n]),
+        }
+    }
+
+    fn index(&self, axis: usize, start: usize, out: &mut [u32]) {
+        let inner = self.dims[axis + 1..].iter().product::<usize>().max(1);
+        let extent = self.dims[axis].max(1);
+        let (mut within, mut value) = (start % inner, start / inner % extent);
+        for o in out {
+            *o = value as u32;
+            within += 1;
+            if within == inner {
+                within = 0;
+                value = if value + 1 == extent { 0 } else { value + 1 };
+            }
+        }
+    }
+}
+
+/// Vectorized functions within a few units in the last place; false when there is none.
+fn fast(f: MapFn, x: &[u32], out: &mut [u32]) -> bool {
+    let (x, out) = (bytemuck::cast_slice(x), bytemuck::cast_slice_mut(out));
+    match f {
+        MapFn::Exp => simd::exp_all(x, out),
+        MapFn::Sigmoid => simd::sigmoid_all(x, out),
+        MapFn::Silu => simd::silu_all(x, out),
+        MapFn::GeluTanh => simd::gelu_tanh_all(x, out),
+        _ => return false,
+    }
+    true
+}
+
+/// The `Map` kernel.
+pub(super) fn map(
+    prog: &MapProg,
+    reads: &[Operand],
+    dims: &[usize],
+    out: &mut [u32],
+    env: &mut Env,
+) -> Result<(), Fault> {
+    let program = Program::new(prog, dims, reads, 0, env)?;
+    threads::chunks(out, 4 * BLOCK, program.cost() + 1, |start, piece| {
+        threads::scratch(program.registers(), |registers| {
+            program.run(start, &[], bytemuck::cast_slice_mut(registers), piece);
+        });
+    });
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! Products with few rows: every row of the weight is read once, where it lies.
+
+use coreai_asset::ElementType;
+
+use super::gemm::Finish;
+use super::matmul::Columns;
+use super::memory::{Data, grow};
+use super::quantized::{Quantized, scale_bytes};
+use super::simd::{self, Scales};
+use super::{Fault, threads};
+
+/// Most rows of A; with more, packing B pays.
+pub(super) const MAX_ROWS: usize = 8;
+
+/// Elements of a result computed by one task, at most.
+const TASK: usize = 128;
+
+/// Extents and operands.
+pub(super) struct Rows<'a> {
+    pub batches: usize,
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub weights: &'a [Columns<'a>],
+}
+
+/// How rows of a weight (columns of B) are multiplied.
+#[derive(Clone, Copy)]
+enum Method<'a> {
+    /// Contiguous along k.
+    Plain(&'a [u8], ElementType),
+    /// One code per byte; whole rows of the compressed weight.
+    Codes8(Quantized<'a>),
+    /// Two codes per byte; whole rows.
+    Codes4(Quantized<'a>),
+    /// Loaded into scratch memory first.
+    Load,
+}
+
+impl<'a> Method<'a> {
+    fn new(weight: &Columns<'a>, k: usize) -> Method<'a> {
+        let along = weight.stride[0] == 1 || k == 1;
+        match weight.operand.data {
+            Data::Word(bytes) if along => Method::Plain(bytes, ElementType::F32),
+            Data::F16(bytes) if along => Method::Plain(bytes, ElementType::F16),
+            Data::BF16(bytes) if along => Method::Plain(bytes, ElementType::BF16),
+            Data::Quant(q) if along && !q.codes.splat && q.row() == k && aligned(weight, k) => {
+                let block = if q.scale.splat { k } else { q.block() };
+                if q.bits == 8 && (block % 16 == 0 || block == k) {
+                    Method::Codes8(q)
+                } else if q.bits == 4 && !q.codes.unpacked && simd::dot4_takes(k, block) {
+                    Method::Codes4(q)
+                } else {
+                    Method::Load
+                }
+            }
+            _ => Method::Load,
+        }
+    }
+}
+
+/// Whether every column begins at the start of a row of the weight.
+fn aligned(weight: &Columns, k: usize) -> bool {
+    let layout = &weight.operand.layout;
+    let strides = layout.strides();
+    let outer = &strides[..strides.len() - 2];
+    layout.offset % k == 0 && weight.stride[1] % k as isize == 0 && outer.iter().all(|s| s % k as isize == 0)
+}
+
+/// Activations in the forms that the methods need.
+struct Activations<'a> {
+    /// `[batches, m, k]`
+    x: &'a [f32],
+    /// `[batches, m, padded]`, reordered for 4-bit codes.
+    reordered: &'a [f32],
+    padded: usize,
+    /// `[batches, m, k / block]`: sums over the blocks of a weight with zero points or minimums.
+    sums: &'a [f32],
+}
+
+/// `x` is `[batches, m, k]`.
+pub(super) fn matvec(
+    rows: &Rows,
+    x: &[f32],
+    finish: &Finish,
+    out: &mut [u32],
+    prepared: &mut Vec<u32>,
+    sums: &mut Vec<u32>,
+) -> Result<(), Fault> {
+    let Rows { batches, m, n, k, weights } = *rows;
+    if out.is_empty() {
+        return Ok(());
+    }
+    let methods = [Method::new(&weights[0], k), Method::new(&weights[weights.len() - 1], k)];
+    let four = methods.iter().any(|method| matches!(method, Method::Codes4(_)));
+    let padded = if four { k.next_multiple_of(simd::dot4_order().0) } else { 0 };
+    // All weights have one format; blocks matter only where zero points or minimums are subtracted.
+    let block = match methods[0] {
+        Method::Codes8(q) | Method::Codes4(q) if q.zero.is_some() || q.min.is_some() => q.block(),
+        _ => 0,
+    };
+    let blocks = if block > 0 { k / block } else { 0 };
+    let lines = batches * m;
+    grow(prepared, lines * (padded + blocks))?;
+    let (reordered, block_sums) = prepared[..lines * (padded + blocks)].split_at_mut(lines * padded);
+    let reordered: &mut [f32] = bytemuck::cast_slice_mut(reordered);
+    let block_sums: &mut [f32] = bytemuck::cast_slice_mut(block_sums);
+    for line in 0..lines {
+        let x = &x[line * k..(line + 1) * k];
+        if four {
+            reorder(x, &mut reordered[line * padded..(line + 1) * padded]);
+        }
+        for (sum, x) in block_sums[line * blocks..].iter_mut().zip(x.chunks(block.max(1))).take(blocks) {
+            *sum = simd::sum(x);
+        }
+    }
+    let activations = Activations { x, reordered, padded, sums: block_sums };
+
+    // Results as [weights][batches][n][m]: a task owns whole columns.
+    let plane = batches * n * m;
+    grow(sums, plane * weights.len())?;
+    let sums = &mut sums[..plane * weights.len()];
+    let share = (batches * n * weights.len()).div_ceil(4 * threads::width());
+    // Whole words of cache lines, so that neighbours do not share one.
+    let columns = share.next_multiple_of(16).min(TASK.div_ceil(m)).min(n.next_multiple_of(16));
+    for (w, sums) in sums.chunks_mut(plane).enumerate() {
+        threads::chunks(sums, columns * m, k / 4 + 1, |start, piece| {
+            for (i, results) in piece.chunks_mut(m).enumerate() {
+                let column = start / m + i;
+                let (batch, column) = (column / n, column % n);
+                let at = weights[w].at(batch, 0, column);
+                activations.column(&weights[w], &methods[w], k, batch * m, at, results);
+            }
+        });
+    }
+
+    let sums = &*sums;
+    if m == 1 {
+        threads::chunks(out, 2048, 16, |start, piece| {
+            let given = [&sums[start..start + piece.len()], &sums[plane * (weights.len() - 1) + start..][..piece.len()]];
+            finish(start, &given[..weights.len()], piece);
+        });
+        return Ok(());
+    }
+    threads::rows(out, n, n * 8, |line, out| {
+        let (batch, row) = (line / m, line % m);
+        let mut moved = [[0u32; 512]; 2];
+        for (i, out) in out.chunks_mut(512).enumerate() {
+            for (w, moved) in moved.iter_mut().enumerate().take(weights.len()) {
+                let from = w * plane + (batch * n + i * 512) * m + row;
+                for (slot, &sum) in moved.iter_mut().zip(sums[from..].iter().step_by(m)).take(out.len()) {
+                    *slot = sum;
+                }
+            }
+            let given = [&moved[0][..out.len()], &moved[1][..out.len()]];
+            finish(line * n + i * 512, &given[..weights.len()], out);
+        }
+    });
+    Ok(())
+}
+
+impl Activations<'_> {
+    /// One column of B, at element `at`, with the lines of A from `line` on.
+    fn column(&self, weight: &Columns, method: &Method, k: usize, line: usize, at: usize, out: &mut [u32]) {
+        let x = |i: usize| &self.x[(line + i) * k..(line + i + 1) * k];
+        match method {
+            Method::Plain(bytes, element) => {
+                let size = if *element == ElementType::F32 { 4 } else { 2 };
+                let bytes = &bytes[at * size..(at + k) * size];
+                for (i, o) in out.iter_mut().enumerate() {
+                    *o = simd::dot(x(i), bytes, *element).to_bits();
+                }
+            }
+            Method::Codes8(q) => {
+                let codes = &q.codes.bytes[at..at + k];
+                let first = q.scale_row(at / k);
+                let scales = scales(q, first, k);
+                for (i, o) in out.iter_mut().enumerate() {
+                    let sum = simd::dot8(x(i), codes, q.signed(), &scales);
+                    *o = (sum + self.correction(q, first, k, line + i)).to_bits();
+                }
+            }
+            Method::Codes4(q) => {
+                let codes = &q.codes.bytes[at / 2..(at + k) / 2];
+                let first = q.scale_row(at / k);
+                let scales = scales(q, first, k);
+                for (i, o) in out.iter_mut().enumerate() {
+                    let x = &self.reordered[(line + i) * self.padded..(line + i + 1) * self.padded];
+                    let sum = simd::dot4(x, codes, q.signed(), &scales);
+                    *o = (sum + self.correction(q, first, k, line + i)).to_bits();
+                }
+            }
+            Method::Load => threads::scratch(k, |row| {
+                weight.operand.load_run(at, weight.stride[0], row);
+                for (i, o) in out.iter_mut().enumerate() {
+                    *o = simd::dot(x(i), bytemuck::cast_slice(row), ElementType::F32).to_bits();
+                }
+            }),
+        }
+    }
+
+    /// What zero points and minimums add: `(min − scale·zero)` times the sum of each block of x.
+    fn correction(&self, q: &Quantized, first: usize, k: usize, line: usize) -> f32 {
+        if q.zero.is_none() && q.min.is_none() {
+            return 0.0;
+        }
+        let blocks = k / q.block();
+        let sums = &self.sums[line * blocks..(line + 1) * blocks];
+        sums.iter()
+            .enumerate()
+            .map(|(i, sum)| {
+                let (scale, zero, min) = q.params(first + i);
+                (min - scale * zero) * sum
+            })
+            .sum()
+    }
+}
+
+/// Scales of one row of a weight.
+fn scales<'a>(q: &Quantized<'a>, first: usize, k: usize) -> Scales<'a> {
+    let size = scale_bytes(q.format.scale);
+    let (first, block) = if q.scale.splat { (0, k) } else { (first, q.block()) };
+    Scales { bytes: &q.scale.bytes[first * size..(first + k / block) * size], element: q.format.scale, block }
+}
+
+/// Reorders one line for [`simd::dot4`].
+fn reorder(x: &[f32], out: &mut [f32]) {
+    let (group, per) = simd::dot4_order();
+    let lanes = group / per;
+    for (out, x) in out.chunks_exact_mut(group).zip(x.chunks(group)) {
+        if x.len() < group {
+            out.fill(0.0);
+        }
+        for (i, &value) in x.iter().enumerate() {
+            out[i % per * lanes + i / per] = value;
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Loops that the compiler vectorizes. They are compiled several times by `simd.rs`, for each
+//! instruction set; `FMA` tells whether `mul_add` is one instruction there.
+
+use super::quantized::scale_bytes;
+use super::simd::{COLUMNS, Scales};
+
+/// Lanes of the partial sums; a multiple of every vector width.
+const LANES: usize = 16;
+
+#[inline(always)]
+pub(super) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// e^x within 2 units in the last place; overflows to infinity, underflows to 0, keeps NaN.
+#[inline(always)]
+pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
+    // 1.5 · 2^23: adding it rounds to an integer, which then stands in the low mantissa bits.
+    const MAGIC: f32 = 12_582_912.0;
+    let x = if x > 89.0 { 89.0 } else { x };
+    let x = if x < -104.0 { -104.0 } else { x };
+    let shifted = fma::<FMA>(x, std::f32::consts::LOG2_E, MAGIC);
+    let n = shifted - MAGIC;
+    let bits = (shifted.to_bits() as i32).wrapping_sub(0x4b40_0000);
+    // ln 2 in two parts, the first with trailing zeros so that n times it is exact.
+    let r = fma::<FMA>(n, -0.693_359_4, x);
+    let r = fma::<FMA>(n, 2.121_944_4e-4, r);
+    let mut p = 1.987_569_1e-4;
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = fma::<FMA>(p, r, c);
+    }
+    let p = fma::<FMA>(p, r * r, r) + 1.0;
+    // 2^n in two factors, each of which is a normal number.
+    let half = bits >> 1;
+    let first = f32::from_bits((half.wrapping_add(127) as u32) << 23);
+    let second = f32::from_bits((bits.wrapping_sub(half).wrapping_add(127) as u32) << 23);
+    p * first * second
+}
+
+#[inline(always)]
+pub(super) fn exp_all<const FMA: bool>(x: &[f32], out: &mut [f32]) {
+    for (o, &x) in out.iter_mut().zip(x) {
+        *o = exp::<FMA>(x);
+    }
+}
+
+#[inline(always)]
+pub(super) fn sigmoid_all<const FMA: bool>(x: &[f32], out: &mut [f32]) {
+    for (o, &x) in out.iter_mut().zip(x) {
+        *o = 1.0 / (1.0 + exp::<FMA>(-x));
+    }
+}
+
+#[inline(always)]
+pub(super) fn silu_all<const FMA: bool>(x: &[f32], out: &mut [f32]) {
+    for (o, &x) in out.iter_mut().zip(x) {
+        *o = x * (1.0 / (1.0 + exp::<FMA>(-x)));
+    }
+}
+
+/// x/2·(1 + tanh u) written as x·σ(2u), which does not cancel.
+#[inline(always)]
+pub(super) fn gelu_tanh_all<const FMA: bool>(x: &[f32], out: &mut [f32]) {
+    for (o, &x) in out.iter_mut().zip(x) {
+        let u = 0.797_884_6 * (x + 0.044_715 * x * x * x);
+        *o = x * (1.0 / (1.0 + exp::<FMA>(-2.0 * u)));
+    }
+}
+
+/// Replaces x by e^(x − max) and returns the sum.
+#[inline(always)]
+pub(super) fn exp_sum<const FMA: bool>(x: &mut [f32], max: f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let mut pieces = x.chunks_exact_mut(LANES);
+    for piece in &mut pieces {
+        for (x, lane) in piece.iter_mut().zip(&mut lanes) {
+            *x = exp::<FMA>(*x - max);
+            *lane += *x;
+        }
+    }
+    let mut sum: f32 = lanes.iter().sum();
+    for x in pieces.into_remainder() {
+        *x = exp::<FMA>(*x - max);
+        sum += *x;
+    }
+    sum
+}
+
+/// Sum by lanes: error grows with n / 16.
+#[inline(always)]
+pub(super) fn sum<const FMA: bool>(x: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let pieces = x.chunks_exact(LANES);
+    let rest = pieces.remainder();
+    for piece in pieces {
+        for (lane, &x) in lanes.iter_mut().zip(piece) {
+            *lane += x;
+        }
+    }
+    lanes.iter().sum::<f32>() + rest.iter().sum::<f32>()
+}
+
+/// Sum of (x − mean)².
+#[inline(always)]
+pub(super) fn deviation<const FMA: bool>(x: &[f32], mean: f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let pieces = x.chunks_exact(LANES);
+    let rest = pieces.remainder();
+    for piece in pieces {
+        for (lane, &x) in lanes.iter_mut().zip(piece) {
+            *lane = fma::<FMA>(x - mean, x - mean, *lane);
+        }
+    }
+    lanes.iter().sum::<f32>() + rest.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>()
+}
+
+/// Largest element; NaN if there is one.
+#[inline(always)]
+pub(super) fn max<const FMA: bool>(x: &[f32]) -> f32 {
+    let mut best = f32::NEG_INFINITY;
+    let mut nan = false;
+    for &x in x {
+        best = if x > best { x } else { best };
+        nan |= x.is_nan();
+    }
+    if nan { f32::NAN } else { best }
+}
+
+/// y += a·x
+#[inline(always)]
+pub(super) fn axpy<const FMA: bool>(a: f32, x: &[f32], y: &mut [f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = fma::<FMA>(a, x, *y);
+    }
+}
+
+#[inline(always)]
+pub(super) fn dequantize4<const FMA: bool>(
+    bytes: &[u8],
+    signed: bool,
+    scale: f32,
+    zero: f32,
+    min: f32,
+    out: &mut [f32],
+) {
+    let flip = if signed { 8u32 } else { 0 };
+    // (code ^ 8) − 8 sign-extends four bits; the subtraction is exact in the zero point.
+    let zero = zero + flip as f32;
+    for (pair, &byte) in out.chunks_exact_mut(2).zip(bytes) {
+        let (low, high) = (u32::from(byte) & 15, u32::from(byte) >> 4);
+        pair[0] = scale * ((low ^ flip) as i32 as f32 - zero) + min;
+        pair[1] = scale * ((high ^ flip) as i32 as f32 - zero) + min;
+    }
+}
+
+#[inline(always)]
+pub(super) fn dequantize8<const FMA: bool>(
+    bytes: &[u8],
+    signed: bool,
+    scale: f32,
+    zero: f32,
+    min: f32,
+    out: &mut [f32],
+) {
+    if signed {
+        for (o, &byte) in out.iter_mut().zip(bytes) {
+            *o = scale * (f32::from(byte as i8) - zero) + min;
+        }
+    } else {
+        for (o, &byte) in out.iter_mut().zip(bytes) {
+            *o = scale * (f32::from(byte) - zero) + min;
+        }
+    }
+}
+
+/// `sum(x · w)` over as many elements as `x` has, with `weight(i)` the i-th weight.
+#[inline(always)]
+pub(super) fn dot<const FMA: bool>(x: &[f32], weight: impl Fn(usize) -> f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let whole = x.len() / LANES * LANES;
+    for at in (0..whole).step_by(LANES) {
+        for (lane, acc) in lanes.iter_mut().enumerate() {
+            *acc = fma::<FMA>(x[at + lane], weight(at + lane), *acc);
+        }
+    }
+    let rest: f32 = (whole..x.len()).map(|i| x[i] * weight(i)).sum();
+    lanes.iter().sum::<f32>() + rest
+}
+
+/// Dot product with a row of 4-bit codes. `x` is in groups of 32, even elements before odd ones.
+#[inline(always)]
+pub(super) fn dot4<const FMA: bool>(x: &[f32], codes: &[u8], signed: bool, scales: &Scales) -> f32 {
+    let flip = if signed { 8u8 } else { 0 };
+    let mut lanes = [0.0f32; LANES];
+    for (group, (bytes, x)) in codes.chunks_exact(16).zip(x.chunks_exact(32)).enumerate() {
+        let scale = scales.at(group * 32);
+        for lane in 0..LANES {
+            let (low, high) = ((bytes[lane] & 15) ^ flip, (bytes[lane] >> 4) ^ flip);
+            let (low, high) = (i32::from(low) - i32::from(flip), i32::from(high) - i32::from(flip));
+            let part = fma::<FMA>(high as f32, x[16 + lane], low as f32 * x[lane]);
+            lanes[lane] = fma::<FMA>(part, scale, lanes[lane]);
+        }
+    }
+    lanes.iter().sum()
+}
+
+/// `c[m][..32] (+)= a[k][m]ᵀ · b[k][..32]`
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn panel<const FMA: bool>(
+    m: usize,
+    k: usize,
+    a: &[f32],
+    b: &[f32],
+    ldb: usize,
+    c: &mut [f32],
+    ldc: usize,
+    add: bool,
+) {
+    for row in 0..m {
+        let mut acc = [0.0f32; COLUMNS];
+        let c = &mut c[row * ldc..row * ldc + COLUMNS];
+        if add {
+            acc.copy_from_slice(c);
+        }
+        for p in 0..k {
+            let x = a[p * m + row];
+            for (acc, &b) in acc.iter_mut().zip(&b[p * ldb..p * ldb + COLUMNS]) {
+                *acc = fma::<FMA>(x, b, *acc);
+            }
+        }
+        c.copy_from_slice(&acc);
+    }
+}
+
+impl Scales<'_> {
+    /// Scale of the block that holds element `at` of the row.
+    #[inline(always)]
+    pub fn at(&self, at: usize) -> f32 {
+        let index = at / self.block * scale_bytes(self.element);
+        let low = u16::from_le_bytes([self.bytes[index], self.bytes[index + 1]]);
+        match self.element {
+            coreai_asset::ElementType::F16 => half::f16::from_bits(low).to_f32(),
+            coreai_asset::ElementType::BF16 => f32::from_bits(u32::from(low) << 16),
+            _ => {
+                let high = u16::from_le_bytes([self.bytes[index + 2], self.bytes[index + 3]]);
+                f32::from_bits(u32::from(low) | u32::from(high) << 16)
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Runs Core AI `.aimodel` assets: graph, plan, and two compute units that execute it.
+
+pub mod arena;
+pub mod cpu;
+pub mod error;
+pub mod expr;
+mod facts;
+pub mod gpu;
+mod graph;
+mod lower;
+mod model;
+pub mod map;
+pub mod ndarray;
+mod ops;
+pub mod options;
+pub mod plan;
+mod planner;
+mod quant;
+pub mod report;
+mod select;
+mod session;
+mod states;
+pub mod step;
+mod view;
+mod words;
+
+pub use coreai_asset::ElementType;
+pub use error::Error;
+pub use gpu::{AdapterInfo, DeviceBytes, adapters};
+pub use model::{AIModel, AIModelAsset, FunctionDescriptor, PortDescriptor};
+pub use ndarray::NDArray;
+pub use options::{ComputeUnitKind, Precision, SpecializationOptions};
+pub use report::{Report, ReportEntry};
+pub use session::{Counters, InputData, OutputWant, Session};
+
+/// Blocking twin of [`adapters`].
+#[cfg(not(target_arch = "wasm32"))]
+pub fn adapters_blocking() -> Vec<AdapterInfo> {
+    pollster::block_on(adapters())
+}

@@ -1,0 +1,123 @@
+//! Decoding of constants on the host.
+
+use coreai_asset::{Asset, ConstantRef, ElementType};
+
+use super::Fault;
+use crate::facts::Fact;
+
+/// Largest constant expanded on the host; larger ones stay references.
+pub const MAX_EXPANDED_BYTES: usize = 1 << 30;
+
+/// Raw bytes of a constant; a splat's single element.
+pub fn bytes<'a>(asset: &'a Asset, data: &ConstantRef) -> Result<std::borrow::Cow<'a, [u8]>, Fault> {
+    match asset.source().slice(data.range.clone()) {
+        Some(bytes) => Ok(bytes.into()),
+        None => Err(Fault::unsupported("the asset's source gives no direct access to small constants")),
+    }
+}
+
+/// Code `i` of a dense little-endian bit stream.
+pub fn code_at(bytes: &[u8], bits: u32, i: usize, one_per_byte: bool) -> u32 {
+    let mask = (1u32 << bits) - 1;
+    let get = |at: usize| u32::from(bytes.get(at).copied().unwrap_or(0));
+    if one_per_byte {
+        return get(i) & mask;
+    }
+    let bit = i * bits as usize;
+    ((get(bit / 8) | get(bit / 8 + 1) << 8) >> (bit % 8)) & mask
+}
+
+fn one_per_byte(len: usize, elements: usize, bits: u32) -> bool {
+    bits < 8 && len == elements && len != (elements * bits as usize).div_ceil(8)
+}
+
+/// Elements of an integer or bool constant.
+pub fn integers(asset: &Asset, fact: &Fact, data: &ConstantRef, count: usize) -> Result<Vec<i64>, Fault> {
+    let raw = bytes(asset, data)?;
+    let stored = if data.splat { 1 } else { count };
+    let bits = fact.element.bits() as u32;
+    let signed = matches!(
+        fact.element,
+        ElementType::SI64 | ElementType::SI32 | ElementType::SI16 | ElementType::SI8 | ElementType::SI4 | ElementType::SI2
+    );
+    let unpacked = one_per_byte(raw.len(), stored, bits);
+    let mut out = Vec::with_capacity(count);
+    for i in 0..stored {
+        let value = if bits < 8 {
+            i64::from(code_at(&raw, bits, i, unpacked))
+        } else {
+            let width = bits as usize / 8;
+            let chunk = raw.get(i * width..(i + 1) * width).ok_or_else(|| Fault::program("a constant is too short"))?;
+            let mut word = [0u8; 8];
+            word[..width].copy_from_slice(chunk);
+            // uint64 beyond i64 wraps to negative; such extents are rejected when used.
+            i64::from_le_bytes(word)
+        };
+        let shift = 64 - bits;
+        out.push(if signed && bits < 64 { value << shift >> shift } else { value });
+    }
+    if data.splat {
+        out.resize(count, out.first().copied().unwrap_or(0));
+    }
+    Ok(out)
+}
+
+/// Elements of a constant of any real type as float32.
+pub fn floats(asset: &Asset, fact: &Fact, data: &ConstantRef) -> Result<Vec<f32>, Fault> {
+    let count = fact.elements().as_const().and_then(|n| usize::try_from(n).ok());
+    let Some(count) = count.filter(|n| *n <= MAX_EXPANDED_BYTES / 4) else {
+        return Err(Fault::unsupported("a constant too large to expand"));
+    };
+    let stored = if data.splat { 1 } else { count };
+    let raw = bytes(asset, data)?;
+    let short = || Fault::program("a constant is too short");
+    let width = (fact.element.bits() as usize).div_ceil(8);
+    let each = |f: &dyn Fn(&[u8]) -> f32| -> Result<Vec<f32>, Fault> {
+        (0..stored).map(|i| raw.get(i * width..(i + 1) * width).map(f).ok_or_else(short)).collect()
+    };
+    use ElementType::*;
+    let mut out = match fact.element {
+        F32 | TF32 => each(&|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))?,
+        F64 => each(&|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32)?,
+        F16 => each(&|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())?,
+        BF16 => each(&|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32())?,
+        F8E4M3FN => each(&|b| small_float(b[0], 4, 3, true))?,
+        F8E5M2 => each(&|b| small_float(b[0], 5, 2, false))?,
+        F8E8M0FN => each(&|b| if b[0] == 255 { f32::NAN } else { (f64::from(b[0]) - 127.0).exp2() as f32 })?,
+        F4E2M1FN => {
+            const MAGNITUDES: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+            let unpacked = one_per_byte(raw.len(), stored, 4);
+            (0..stored)
+                .map(|i| {
+                    let code = code_at(&raw, 4, i, unpacked);
+                    let m = MAGNITUDES[(code & 7) as usize];
+                    if code & 8 != 0 { -m } else { m }
+                })
+                .collect()
+        }
+        _ => return Ok(integers(asset, fact, data, count)?.into_iter().map(|v| v as f32).collect()),
+    };
+    if data.splat {
+        out.resize(count, out.first().copied().unwrap_or(0.0));
+    }
+    Ok(out)
+}
+
+/// An 8-bit float: sign, exponent, mantissa. `finite`: no infinities, all-ones is NaN (E4M3FN).
+fn small_float(byte: u8, exponent_bits: u32, mantissa_bits: u32, finite: bool) -> f32 {
+    let bias = (1i32 << (exponent_bits - 1)) - 1;
+    let sign = if byte & 0x80 != 0 { -1.0 } else { 1.0 };
+    let e = i32::from(byte >> mantissa_bits) & ((1 << exponent_bits) - 1);
+    let m = i32::from(byte) & ((1 << mantissa_bits) - 1);
+    let top = e == (1 << exponent_bits) - 1;
+    let scale = (1 << mantissa_bits) as f32;
+    if top && finite && m == (1 << mantissa_bits) - 1 {
+        f32::NAN
+    } else if top && !finite {
+        if m != 0 { f32::NAN } else { sign * f32::INFINITY }
+    } else if e == 0 {
+        sign * (m as f32 / scale) * ((1 - bias) as f32).exp2()
+    } else {
+        sign * (1.0 + m as f32 / scale) * ((e - bias) as f32).exp2()
+    }
+}

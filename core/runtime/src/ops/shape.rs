@@ -1,0 +1,692 @@
+//! Shape arithmetic, views, concatenation, slices and padding.
+
+use coreai_asset::Attribute;
+
+use super::{Fault, InferCx, Op, wrap_axis};
+use crate::expr::{Expr, Func};
+use crate::facts::{Fact, contiguous, product};
+use crate::lower::Lower;
+use crate::map::{Instr, MapFn, MapOp, MapProg};
+use crate::step::{Kernel, Kind, PadMode, View};
+
+/// The family's ops.
+pub static OPS: &[&dyn Op] = &[
+    &GetShape, &Reshape, &Transpose, &ExpandDims, &ShrinkDims, &BroadcastTo, &BroadcastInDims,
+    &BroadcastShapes, &Concat, &Split, &Slice, &SliceUpdate, &Pad, &Reverse, &Range, &Tile, &Identity,
+];
+
+struct GetShape;
+
+impl Op for GetShape {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.get_shape_v2", "primitive.get_shape_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let dims = cx.input(0)?.dims.clone();
+        Ok(vec![Fact::new(cx.element()?, vec![Expr::from(dims.len())]).with_content(Some(dims))])
+    }
+
+    fn lower(&self, _: &mut Lower, _: usize) -> Result<(), Fault> {
+        Err(Fault::unsupported("a tensor of too many axes"))
+    }
+}
+
+struct Reshape;
+
+impl Op for Reshape {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.reshape_v2", "primitive.reshape_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?.clone();
+        let mut dims = cx.content(1)?.to_vec();
+        let total = x.elements();
+        if let Some(at) = dims.iter().position(|d| d.is(-1)) {
+            dims[at] = Expr::one();
+            let rest = product(&dims);
+            dims[at] = total.exact_div(&rest).unwrap_or_else(|| Expr::func(Func::FloorDiv, &total, &rest));
+        }
+        let new = product(&dims);
+        cx.unify(&total, &new)?;
+        let content = x.content.as_ref().map(|c| c.to_vec());
+        Ok(vec![Fact::new(x.element, dims).with_content(content)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        let (inputs, outputs) = cx.node_values(node);
+        let dims = cx.fact(outputs[0]).dims.clone();
+        cx.reinterpret(inputs[0], outputs[0], &|v, shapes| {
+            // Equal products that no rule proves axis by axis: row-major data fits any shape.
+            let whole = || View { strides: contiguous(&dims), dims: dims.clone(), ..v.clone() };
+            v.reshape(&dims, shapes).or_else(|| v.is_row_major().then(whole))
+        })
+    }
+}
+
+struct Transpose;
+
+impl Op for Transpose {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.transpose_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?.clone();
+        let perm = permutation(&cx.ints(1)?, x.dims.len())?;
+        let content = x.content.as_ref().filter(|_| x.dims.len() <= 1).map(|c| c.to_vec());
+        let dims = perm.iter().map(|p| x.dims[*p].clone()).collect();
+        Ok(vec![Fact::new(x.element, dims).with_content(content)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        let (inputs, outputs) = cx.node_values(node);
+        let ints = cx.fact(inputs[1]).const_ints().ok_or_else(|| Fault::unsupported("a computed permutation"))?;
+        let perm = permutation(&ints, cx.fact(inputs[0]).dims.len())?;
+        cx.reinterpret(inputs[0], outputs[0], &|v, _| Some(v.permute(&perm)))
+    }
+}
+
+fn permutation(ints: &[i64], rank: usize) -> Result<Vec<usize>, Fault> {
+    let perm = ints.iter().map(|a| wrap_axis(*a, rank)).collect::<Result<Vec<_>, _>>()?;
+    let mut sorted = perm.clone();
+    sorted.sort_unstable();
+    if sorted.iter().copied().ne(0..rank) {
+        return Err(Fault::program(format!("{ints:?} is not a permutation of {rank} axes")));
+    }
+    Ok(perm)
+}
+
+struct ExpandDims;
+
+impl Op for ExpandDims {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.expand_dims_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?.clone();
+        let rank = x.dims.len() + cx.ints(1)?.len();
+        let mut axes = cx.axes(1, rank)?;
+        axes.sort_unstable();
+        let mut dims = x.dims.clone();
+        for a in axes {
+            dims.insert(a.min(dims.len()), Expr::one());
+        }
+        let content = x.content.as_ref().map(|c| c.to_vec());
+        Ok(vec![Fact::new(x.element, dims).with_content(content)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        reshape_like(cx, node)
+    }
+}
+
+struct ShrinkDims;
+
+impl Op for ShrinkDims {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.shrink_dims_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?.clone();
+        let axes = cx.axes(1, x.dims.len())?;
+        for a in &axes {
+            cx.unify(&x.dims[*a], &Expr::one())?;
+        }
+        let dims = (0..x.dims.len()).filter(|i| !axes.contains(i)).map(|i| x.dims[i].clone()).collect();
+        let content = x.content.as_ref().map(|c| c.to_vec());
+        Ok(vec![Fact::new(x.element, dims).with_content(content)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        reshape_like(cx, node)
+    }
+}
+
+/// Axes of extent 1 come or go.
+fn reshape_like(cx: &mut Lower, node: usize) -> Result<(), Fault> {
+    let (inputs, outputs) = cx.node_values(node);
+    let dims = cx.fact(outputs[0]).dims.clone();
+    cx.reinterpret(inputs[0], outputs[0], &|v, shapes| v.realign(&dims).or_else(|| v.reshape(&dims, shapes)))
+}
+
+struct BroadcastTo;
+
+impl Op for BroadcastTo {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.broadcast_to_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?.clone();
+        let want = cx.content(1)?.to_vec();
+        let dims = cx.broadcast(&want, &x.dims)?;
+        Ok(vec![Fact::new(x.element, dims)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        broadcast(cx, node)
+    }
+}
+
+struct BroadcastInDims;
+
+impl Op for BroadcastInDims {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.broadcast_in_dims_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?.clone();
+        let (sizes, axes) = (cx.content(1)?, cx.axes(2, x.dims.len())?);
+        if sizes.len() != axes.len() {
+            return Err(Fault::program("as many sizes as axes are needed"));
+        }
+        let mut dims = x.dims.clone();
+        for (size, a) in sizes.iter().zip(axes) {
+            if !dims[a].is(1) {
+                cx.unify(&dims[a].clone(), size)?;
+            }
+            dims[a] = size.clone();
+        }
+        Ok(vec![Fact::new(x.element, dims)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        broadcast(cx, node)
+    }
+}
+
+/// Expressions are computed once and then read with stride 0.
+fn broadcast(cx: &mut Lower, node: usize) -> Result<(), Fault> {
+    let (inputs, outputs) = cx.node_values(node);
+    let dims = cx.fact(outputs[0]).dims.clone();
+    let own = cx.fact(inputs[0]).dims.clone();
+    if own == dims {
+        return cx.alias(inputs[0], outputs[0]);
+    }
+    let view = cx.view(inputs[0])?.broadcast(&dims);
+    cx.define(outputs[0], view);
+    Ok(())
+}
+
+struct BroadcastShapes;
+
+impl Op for BroadcastShapes {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.broadcast_shapes_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let (a, b) = (cx.content(0)?, cx.content(1)?);
+        let dims = cx.broadcast(&a, &b)?;
+        Ok(vec![Fact::new(cx.element()?, vec![Expr::from(dims.len())]).with_content(Some(dims))])
+    }
+
+    fn lower(&self, _: &mut Lower, _: usize) -> Result<(), Fault> {
+        Err(Fault::unsupported("shapes of too many axes"))
+    }
+}
+
+struct Concat;
+
+impl Op for Concat {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.concat_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let first = cx.input(1)?.clone();
+        // Scalars join vectors as one element.
+        let at_least_1d = |f: &Fact| if f.dims.is_empty() { vec![Expr::one()] } else { f.dims.clone() };
+        let mut dims = at_least_1d(&first);
+        let axis = cx.axis(0, dims.len())?;
+        for i in 2..cx.inputs.len() {
+            let mut other = cx.inputs[i].clone();
+            other.dims = at_least_1d(&other);
+            if other.dims.len() != dims.len() || other.element.bits() != first.element.bits() {
+                return Err(Fault::program(format!("cannot concatenate {dims:?} and {:?}", other.dims)));
+            }
+            for a in 0..dims.len() {
+                if a == axis {
+                    dims[a] = &dims[a] + &other.dims[a];
+                } else {
+                    cx.unify(&dims[a].clone(), &other.dims[a])?;
+                }
+            }
+        }
+        let content = (dims.len() == 1)
+            .then(|| {
+                let parts = cx.inputs[1..].iter().map(|f| f.content.as_ref().map(|c| c.to_vec()));
+                parts.collect::<Option<Vec<_>>>().map(|p| p.concat())
+            })
+            .flatten();
+        Ok(vec![Fact::new(cx.element()?, dims).with_content(content)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        let (inputs, outputs) = cx.node_values(node);
+        let rank = cx.fact(outputs[0]).dims.len();
+        let axis = cx.fact(inputs[0]).const_ints().unwrap_or_default();
+        let axis = wrap_axis(axis.first().copied().unwrap_or(0), rank)?;
+        let (out, _) = cx.temp(outputs[0])?;
+        let mut start = Expr::zero();
+        for v in &inputs[1..] {
+            let own = cx.fact(*v).dims.clone();
+            let length = own.get(axis).cloned().unwrap_or_else(Expr::one);
+            let mut dest = out.slice(axis, &start, &length, 1);
+            // Extents that were unified may be spelled differently; the operand's spelling serves.
+            if own.is_empty() {
+                dest = View { dims: vec![], strides: vec![], ..dest };
+            } else {
+                dest.dims = own;
+            }
+            cx.write_into(*v, dest)?;
+            start = &start + &length;
+        }
+        cx.define(outputs[0], out);
+        Ok(())
+    }
+}
+
+struct Split;
+
+impl Op for Split {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.split_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?.clone();
+        let axis = cx.axis(2, x.dims.len())?;
+        let sizes = split_sizes(cx.input(1)?, &x.dims[axis], cx.declared.len(), &cx.content(1)?)?;
+        let total = sizes.iter().fold(Expr::zero(), |a, b| &a + b);
+        cx.unify(&total, &x.dims[axis])?;
+        Ok(sizes
+            .into_iter()
+            .map(|size| {
+                let mut dims = x.dims.clone();
+                dims[axis] = size;
+                Fact::new(x.element, dims)
+            })
+            .collect())
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        let (inputs, outputs) = cx.node_values(node);
+        let rank = cx.fact(inputs[0]).dims.len();
+        let axis = cx.fact(inputs[2]).const_ints().unwrap_or_default();
+        let axis = wrap_axis(axis.first().copied().unwrap_or(0), rank)?;
+        let view = cx.view(inputs[0])?;
+        let mut start = Expr::zero();
+        for out in outputs {
+            let length = cx.fact(out).dims[axis].clone();
+            cx.define(out, view.slice(axis, &start, &length, 1));
+            start = &start + &length;
+        }
+        Ok(())
+    }
+}
+
+/// Sizes of the parts: a scalar gives equal chunks with a remainder, a vector the sizes themselves.
+fn split_sizes(fact: &Fact, dim: &Expr, parts: usize, content: &[Expr]) -> Result<Vec<Expr>, Fault> {
+    if !fact.dims.is_empty() {
+        return Ok(content.to_vec());
+    }
+    let chunk = &content[0];
+    if parts == 0 {
+        return Ok(vec![]);
+    }
+    let last = dim - &(chunk * &Expr::from(parts - 1));
+    let mut sizes = vec![chunk.clone(); parts - 1];
+    sizes.push(last);
+    Ok(sizes)
+}
+
+/// One axis of a slice: first element, number of elements, step.
+struct Range1 {
+    start: Expr,
+    length: Expr,
+    step: i64,
+}
+
+/// NumPy slicing of an axis of extent `dim`: negative bounds wrap once, then clamp. Bounds that are
+/// not known to be in range are assumed so, with a guard.
+fn range(cx: &mut InferCx, dim: &Expr, start: &Expr, end: &Expr, step: i64) -> Result<Range1, Fault> {
+    if step == 0 {
+        return Err(Fault::program("a slice step of 0"));
+    }
+    let wrap = |e: &Expr| match e.as_const() {
+        Some(c) if c < 0 => &Expr::from(c) + dim,
+        _ => e.clone(),
+    };
+    let low = if step > 0 { 0 } else { -1 };
+    let top = if step > 0 { dim.clone() } else { dim - &Expr::one() };
+    let name = cx.name.to_string();
+    let mut clamp = |e: &Expr, raw: &Expr| -> Result<Expr, Fault> {
+        let e = wrap(e);
+        if let (Some(v), Some(t)) = (e.as_const(), top.as_const()) {
+            return Ok(Expr::from(v.clamp(low, t.max(low))));
+        }
+        // Constants at the ends of the int32 range mean "to the end".
+        if raw.as_const().is_some_and(|c| c >= i64::from(i32::MAX)) {
+            return Ok(top.clone());
+        }
+        if raw.as_const().is_some_and(|c| c <= i64::from(i32::MIN)) {
+            return Ok(Expr::from(low));
+        }
+        let why = || format!("{name}: bound {e} of an axis of extent {dim}");
+        let above = cx.shapes.bounds(&(&e - &Expr::from(low)));
+        if above.max < 0 {
+            return Ok(Expr::from(low));
+        }
+        cx.shapes.require_nonnegative(&(&e - &Expr::from(low)), &why);
+        let below = cx.shapes.bounds(&(&top - &e));
+        if below.max < 0 {
+            return Ok(top.clone());
+        }
+        cx.shapes.require_nonnegative(&(&top - &e), &why);
+        Ok(e)
+    };
+    let first = clamp(start, start)?;
+    let last = clamp(end, end)?;
+    let span = if step > 0 { &last - &first } else { &first - &last };
+    let magnitude = Expr::from(step.abs());
+    let bounds = cx.shapes.bounds(&span);
+    let length = if bounds.max <= 0 {
+        Expr::zero()
+    } else {
+        if bounds.min < 0 {
+            let why = || format!("{}: slice from {first} to {last}", cx.name);
+            cx.shapes.require_nonnegative(&span, &why);
+        }
+        Expr::func(Func::FloorDiv, &(&span + &(&magnitude - &Expr::one())), &magnitude)
+    };
+    Ok(Range1 { start: first, length, step })
+}
+
+fn ranges(cx: &mut InferCx, x: &Fact) -> Result<Vec<Range1>, Fault> {
+    let (start, end, step) = (cx.content(1)?, cx.content(2)?, cx.ints(3)?);
+    if start.len() != x.dims.len() || end.len() != x.dims.len() || step.len() != x.dims.len() {
+        return Err(Fault::program("a slice needs one bound per axis"));
+    }
+    (0..x.dims.len()).map(|a| range(cx, &x.dims[a], &start[a], &end[a], step[a])).collect()
+}
+
+/// The ranges again while lowering: the guards they need were added by the type rule.
+fn lowered_ranges(cx: &mut Lower, node: usize) -> Result<Vec<Range1>, Fault> {
+    let (inputs, _) = cx.node_values(node);
+    let facts: Vec<Fact> = inputs.iter().map(|v| cx.fact(*v).clone()).collect();
+    let name = cx.graph.nodes[node].name.clone();
+    let mut infer = InferCx {
+        asset: cx.asset,
+        name: &name,
+        inputs: &facts,
+        attrs: &[],
+        composite: None,
+        declared: &[],
+        shapes: &mut cx.shapes,
+    };
+    ranges(&mut infer, &facts[0])
+}
+
+fn apply(view: &View, ranges: &[Range1]) -> View {
+    ranges.iter().enumerate().fold(view.clone(), |v, (axis, r)| v.slice(axis, &r.start, &r.length, r.step))
+}
+
+struct Slice;
+
+impl Op for Slice {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.slice_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?.clone();
+        let ranges = ranges(cx, &x)?;
+        let content = match (&x.content, ranges.as_slice()) {
+            (Some(content), [r]) => {
+                let (start, length) = (r.start.as_const(), r.length.as_const());
+                start.zip(length).and_then(|(s, n)| {
+                    (0..n).map(|i| content.get(usize::try_from(s + i * r.step).ok()?).cloned()).collect()
+                })
+            }
+            _ => None,
+        };
+        let dims = ranges.into_iter().map(|r| r.length).collect();
+        Ok(vec![Fact::new(x.element, dims).with_content(content)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        let (inputs, outputs) = cx.node_values(node);
+        let ranges = lowered_ranges(cx, node)?;
+        cx.reinterpret(inputs[0], outputs[0], &|v, _| Some(apply(v, &ranges)))
+    }
+}
+
+struct SliceUpdate;
+
+impl Op for SliceUpdate {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.slice_update_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let (x, update) = (cx.input(0)?.clone(), cx.input(4)?.clone());
+        let ranges = ranges(cx, &x)?;
+        if update.dims.len() != x.dims.len() {
+            return Err(Fault::program("the update has another rank"));
+        }
+        for (r, d) in ranges.iter().zip(&update.dims) {
+            cx.unify(&r.length, d)?;
+        }
+        Ok(vec![Fact::new(x.element, x.dims)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        let (inputs, outputs) = cx.node_values(node);
+        let ranges = lowered_ranges(cx, node)?;
+        let base = match cx.states().in_place.get(&node).copied() {
+            Some(state) => {
+                let view = cx.state_view(state).ok_or_else(|| Fault::program("unknown state"))?;
+                cx.settle_readers(view.buffer)?;
+                view
+            }
+            None => {
+                let view = cx.view(inputs[0])?;
+                if cx.is_state(&view) {
+                    cx.note("state_copy", "a state update cannot be done in place and copies the state".into());
+                }
+                cx.copy_to_temp(view)
+            }
+        };
+        let mut dest = apply(&base, &ranges);
+        dest.dims = cx.fact(inputs[4]).dims.clone();
+        cx.write_into(inputs[4], dest)?;
+        cx.define(outputs[0], base);
+        Ok(())
+    }
+}
+
+struct Pad;
+
+impl Op for Pad {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.pad_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?.clone();
+        let padding = cx.content(1)?;
+        if padding.len() != 2 * x.dims.len() {
+            return Err(Fault::program("padding needs two numbers per axis"));
+        }
+        let dims = x.dims.iter().enumerate().map(|(i, d)| &(d + &padding[2 * i]) + &padding[2 * i + 1]).collect();
+        Ok(vec![Fact::new(x.element, dims)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        let (inputs, outputs) = cx.node_values(node);
+        let mode = match cx.graph.nodes[node].attrs.iter().find(|(n, _)| *n == "padding_mode") {
+            Some((_, Attribute::Enum { value: 0, .. })) => PadMode::Circular,
+            Some((_, Attribute::Enum { value: 1, .. })) | None => PadMode::Constant,
+            Some((_, Attribute::Enum { value: 2, .. })) => PadMode::Reflect,
+            Some((_, Attribute::Enum { value: 3, .. })) => PadMode::Replicate,
+            Some((_, Attribute::Enum { value: 4, .. })) => PadMode::Symmetric,
+            Some((_, other)) => return Err(Fault::unsupported(format!("padding mode {other:?}"))),
+        };
+        let padding = cx.fact(inputs[1]).content.clone().ok_or_else(|| Fault::unsupported("computed padding"))?;
+        if padding.iter().all(|p| p.is(0)) {
+            return cx.alias(inputs[0], outputs[0]);
+        }
+        let before = padding.iter().step_by(2).cloned().collect();
+        let value = if mode == PadMode::Constant { cx.const_bits(inputs[2])? } else { 0 };
+        let x = cx.view(inputs[0])?;
+        cx.step(Kernel::Pad { mode, before, value }, vec![x], outputs[0])
+    }
+}
+
+struct Reverse;
+
+impl Op for Reverse {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.reverse_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?.clone();
+        cx.axes(1, x.dims.len())?;
+        Ok(vec![Fact::new(x.element, x.dims)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        let (inputs, outputs) = cx.node_values(node);
+        let ints = cx.fact(inputs[1]).const_ints().ok_or_else(|| Fault::unsupported("computed axes"))?;
+        let rank = cx.fact(inputs[0]).dims.len();
+        let axes = ints.iter().map(|a| wrap_axis(*a, rank)).collect::<Result<Vec<_>, _>>()?;
+        cx.reinterpret(inputs[0], outputs[0], &|v, _| {
+            Some(axes.iter().fold(v.clone(), |v, a| {
+                let last = &v.dims[*a] - &Expr::one();
+                let length = v.dims[*a].clone();
+                v.slice(*a, &last, &length, -1)
+            }))
+        })
+    }
+}
+
+struct Range;
+
+impl Op for Range {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.range_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let element = cx.element()?;
+        let scalar = |i: usize| -> Result<Expr, Fault> {
+            let content = cx.content(i).map_err(|_| Fault::unsupported("a range with computed or float bounds"))?;
+            content.first().cloned().ok_or_else(|| Fault::program("an empty range bound"))
+        };
+        let (start, stop, step) = (scalar(0)?, scalar(1)?, scalar(2)?);
+        let span = &stop - &start;
+        let length = match (span.as_const(), step.as_const()) {
+            (_, Some(0)) => return Err(Fault::program("a range step of 0")),
+            (Some(n), Some(s)) => Expr::from(if (n > 0) == (s > 0) { (n.abs() + s.abs() - 1) / s.abs() } else { 0 }),
+            (None, Some(1)) => {
+                let why = || format!("range from {start} to {stop}");
+                cx.shapes.require_nonnegative(&span, &why);
+                span
+            }
+            _ => return Err(Fault::unsupported("a range with a computed step")),
+        };
+        let content = length.as_const().filter(|n| *n <= crate::facts::MAX_CONTENT as i64).map(|n| {
+            (0..n).map(|i| &start + &(&step * &Expr::from(i))).collect()
+        });
+        Ok(vec![Fact::new(element, vec![length]).with_content(content)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        let (inputs, outputs) = cx.node_values(node);
+        let bound = |i: usize| cx.fact(inputs[i]).content.as_ref().and_then(|c| c.first().cloned());
+        let (Some(start), Some(step)) = (bound(0), bound(2)) else {
+            return Err(Fault::unsupported("a range with computed bounds"));
+        };
+        let kind = Kind::I32;
+        let instr = |op, args| Instr { op, args, kind };
+        let instrs = vec![
+            instr(MapOp::Index(0), [0; 3]),
+            instr(MapOp::Scalar(1), [0; 3]),
+            instr(MapOp::Fn(MapFn::Mul), [0, 1, 0]),
+            instr(MapOp::Scalar(0), [0; 3]),
+            instr(MapOp::Fn(MapFn::Add), [2, 3, 0]),
+        ];
+        cx.step(Kernel::Map(MapProg { instrs, scalars: vec![start, step] }), vec![], outputs[0])
+    }
+}
+
+struct Tile;
+
+impl Op for Tile {
+    fn names(&self) -> &'static [&'static str] {
+        &["tile_v2", "tile_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?.clone();
+        let reps = cx.content(1)?.to_vec();
+        let rank = x.dims.len().max(reps.len());
+        let pad = |v: &[Expr]| [vec![Expr::one(); rank - v.len()], v.to_vec()].concat();
+        let (dims, reps) = (pad(&x.dims), pad(&reps));
+        Ok(vec![Fact::new(x.element, dims.iter().zip(&reps).map(|(d, r)| d * r).collect())])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        let (inputs, outputs) = cx.node_values(node);
+        let reps = cx.fact(inputs[1]).content.clone().ok_or_else(|| Fault::unsupported("computed repetitions"))?;
+        let x = cx.view(inputs[0])?;
+        let rank = x.dims.len().max(reps.len());
+        let mut view = x;
+        while view.dims.len() < rank {
+            view = view.expand(0);
+        }
+        // [r0, d0, r1, d1, …] with stride 0 on the repetitions, copied into the result seen so.
+        let lead = rank - reps.len();
+        let (mut dims, mut strides) = (vec![], vec![]);
+        for i in 0..rank {
+            dims.push(i.checked_sub(lead).map_or(Expr::one(), |k| reps[k].clone()));
+            strides.push(Expr::zero());
+            dims.push(view.dims[i].clone());
+            strides.push(view.strides[i].clone());
+        }
+        let source = View { buffer: view.buffer, offset: view.offset.clone(), dims: dims.clone(), strides };
+        let (out, _) = cx.temp(outputs[0])?;
+        let dest = View::whole(out.buffer, dims);
+        let kind = crate::facts::kind_of(cx.fact(outputs[0]).element).unwrap_or(Kind::F32);
+        cx.step_into(Kernel::Map(MapProg::copy(kind)), vec![source], dest, outputs[0]);
+        cx.define(outputs[0], out);
+        Ok(())
+    }
+}
+
+/// Layout constraints do not change values.
+struct Identity;
+
+impl Op for Identity {
+    fn names(&self) -> &'static [&'static str] {
+        &["ax.copy_with_constraints_v1", "ax.copy_discarding_constraints_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?;
+        Ok(vec![Fact { element: x.element, dims: x.dims.clone(), content: x.content.clone(), constant: None }])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        let (inputs, outputs) = cx.node_values(node);
+        cx.alias(inputs[0], outputs[0])
+    }
+}
+

@@ -1,0 +1,103 @@
+//! The files of a `tokenizer/` folder, as bytes: from disk natively, fetched in the browser.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::error::LanguageError;
+
+/// Largest `tokenizer.json` that is read, in bytes. Gemma's is 33 MB.
+const TOKENIZER_CAP: u64 = 256 << 20;
+/// Largest of the small JSON and template files that is read, in bytes.
+const SMALL_CAP: u64 = 4 << 20;
+
+/// What a tokenizer folder declares. Only `tokenizer` is required.
+#[derive(Clone, Debug, Default)]
+pub struct TokenizerFiles {
+    /// `tokenizer.json`.
+    pub tokenizer: Vec<u8>,
+    /// `tokenizer_config.json`.
+    pub tokenizer_config: Option<Value>,
+    /// `special_tokens_map.json`.
+    pub special_tokens_map: Option<Value>,
+    /// `generation_config.json`.
+    pub generation_config: Option<Value>,
+    /// `config.json`.
+    pub config: Option<Value>,
+    /// `chat_template.jinja`.
+    pub chat_template: Option<String>,
+}
+
+impl TokenizerFiles {
+    /// Reads the folder that holds `tokenizer.json`.
+    pub fn read(folder: &Path) -> Result<TokenizerFiles, LanguageError> {
+        let path = folder.join("tokenizer.json");
+        let Some(tokenizer) = read_capped(&path, TOKENIZER_CAP)? else {
+            return Err(LanguageError::NotFound(path));
+        };
+        Ok(TokenizerFiles {
+            tokenizer,
+            tokenizer_config: read_json(&folder.join("tokenizer_config.json"))?,
+            special_tokens_map: read_json(&folder.join("special_tokens_map.json"))?,
+            generation_config: read_json(&folder.join("generation_config.json"))?,
+            config: read_json(&folder.join("config.json"))?,
+            chat_template: read_text(&folder.join("chat_template.jinja"))?,
+        })
+    }
+
+    /// `model_max_length` of the tokenizer, where it is a real bound and not "very large".
+    pub fn max_context(&self) -> Option<usize> {
+        let length = self
+            .tokenizer_config
+            .as_ref()?
+            .get("model_max_length")?
+            .as_u64()?;
+        usize::try_from(length)
+            .ok()
+            .filter(|n| (1..=1 << 24).contains(n))
+    }
+}
+
+/// The file's bytes; `None` when it does not exist.
+pub(super) fn read_capped(path: &Path, cap: u64) -> Result<Option<Vec<u8>>, LanguageError> {
+    let unreadable = |reason: String| LanguageError::Unreadable {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let size = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error.to_string())),
+    };
+    if size > cap {
+        return Err(unreadable(format!("{size} bytes; at most {cap} are read")));
+    }
+    std::fs::read(path)
+        .map(Some)
+        .map_err(|error| unreadable(error.to_string()))
+}
+
+/// The file as JSON; `None` when it does not exist.
+pub(super) fn read_json(path: &Path) -> Result<Option<Value>, LanguageError> {
+    let Some(bytes) = read_capped(path, SMALL_CAP)? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| LanguageError::Unreadable {
+            path: path.to_path_buf(),
+            reason: format!("not valid JSON: {error}"),
+        })
+}
+
+fn read_text(path: &Path) -> Result<Option<String>, LanguageError> {
+    let Some(bytes) = read_capped(path, SMALL_CAP)? else {
+        return Ok(None);
+    };
+    String::from_utf8(bytes)
+        .map(Some)
+        .map_err(|error| LanguageError::Unreadable {
+            path: path.to_path_buf(),
+            reason: format!("not UTF-8: {error}"),
+        })
+}
