@@ -18,10 +18,6 @@ pub const ATTENTION: &str = include_str!("attention.wgsl");
 pub const NORM: &str = include_str!("norm.wgsl");
 /// Template of softmax.
 pub const SOFTMAX: &str = include_str!("softmax.wgsl");
-/// Template of direct convolution.
-pub const CONV: &str = include_str!("conv.wgsl");
-/// Template of rank sort.
-pub const SORT: &str = include_str!("sort.wgsl");
 
 /// Library functions, one section each: `//@ name` and then the text.
 pub(crate) const LIBRARY: &[&str] = &[

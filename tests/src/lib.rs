@@ -2,5 +2,7 @@
 
 pub mod case;
 pub mod compare;
+pub mod counting;
+pub mod decode;
 pub mod places;
 pub mod runner;

@@ -81,9 +81,6 @@ mod tests {
         assert!(text.starts_with("llvmpipe\n"), "{text}");
         assert!(text.contains("  features: f16, subgroups\n"), "{text}");
         assert!(text.contains("    max binding bytes 128\n"), "{text}");
-        assert!(
-            text.contains("software: yes (used only when named"),
-            "{text}"
-        );
+        assert!(text.contains("software: yes (used only when named"), "{text}");
     }
 }

@@ -60,11 +60,7 @@ impl Bench {
         };
         let mut bench = language::Bench::new(decoder, options)?;
         let results = loading::spin("measuring".into(), || bench.run_blocking(&mut |_, _| {}))?;
-        let software = model
-            .report()
-            .entries
-            .iter()
-            .any(|entry| entry.code == "software_adapter");
+        let software = model.report().entries.iter().any(|entry| entry.code == "software_adapter");
         let device_bytes = model.device_bytes();
         if self.json {
             let all = json!({
@@ -83,10 +79,7 @@ impl Bench {
             text += "  (software: not comparable with GPUs)";
         }
         text += &table(&results);
-        text += &format!(
-            "\ndevice memory       {}\n",
-            megabytes(device_bytes.total())
-        );
+        text += &format!("\ndevice memory       {}\n", megabytes(device_bytes.total()));
         print(&text)
     }
 }
@@ -97,21 +90,13 @@ fn table(results: &BenchReport) -> String {
         text += &format!(" of {}: --max-seconds reached", results.trials_asked);
     }
     let mut speed = |name: &str, tokens: usize, spread: &Option<Spread>| {
-        let value = spread.as_ref().map_or("n/a".into(), |s| {
-            format!("{:.1} tokens/s  ({:.1} to {:.1})", s.median, s.min, s.max)
-        });
+        let value = spread
+            .as_ref()
+            .map_or("n/a".into(), |s| format!("{:.1} tokens/s  ({:.1} to {:.1})", s.median, s.min, s.max));
         text += &format!("\n{:<20}{value}", format!("{name} {tokens}"));
     };
-    speed(
-        "prompt",
-        results.prompt_tokens,
-        &results.prompt_tokens_per_second,
-    );
-    speed(
-        "generated",
-        results.generated_tokens,
-        &results.generated_tokens_per_second,
-    );
+    speed("prompt", results.prompt_tokens, &results.prompt_tokens_per_second);
+    speed("generated", results.generated_tokens, &results.generated_tokens_per_second);
     if let Some(step) = &results.step {
         text += &format!("\ndispatches/token    {:.1}", step.dispatches_per_token);
         text += &format!("\nbytes read/token    {:.0}", step.bytes_read_per_token);

@@ -13,11 +13,7 @@ pub fn run(mut setup: Setup) -> Result<(), Failure> {
     let stdin = std::io::stdin();
     let terminal = stdin.is_terminal();
     if terminal {
-        eprintln!(
-            "{} on {}; {HELP}",
-            setup.model.name(),
-            setup.model.model().adapter_name()
-        );
+        eprintln!("{} on {}; {HELP}", setup.model.name(), setup.model.model().adapter_name());
     }
     let mut line = String::new();
     loop {
@@ -25,10 +21,8 @@ pub fn run(mut setup: Setup) -> Result<(), Failure> {
             eprint!("> ");
         }
         line.clear();
-        let length = stdin
-            .lock()
-            .read_line(&mut line)
-            .map_err(|error| Failure::new(format!("stdin: {error}")))?;
+        let length =
+            stdin.lock().read_line(&mut line).map_err(|error| Failure::new(format!("stdin: {error}")))?;
         if length == 0 {
             if terminal {
                 eprintln!();

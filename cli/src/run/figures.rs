@@ -17,10 +17,7 @@ pub fn line(setup: &Setup, turn: &Turn) -> String {
     let mut parts = vec![
         model.adapter_name(),
         format!("load {:.2} s", setup.model.load_time().as_secs_f64()),
-        format!(
-            "prompt {new} tokens, {}",
-            rate(figures.prompt_tokens_per_second)
-        ),
+        format!("prompt {new} tokens, {}", rate(figures.prompt_tokens_per_second)),
         format!(
             "generated {} tokens, {}",
             figures.generated_tokens,
@@ -30,10 +27,7 @@ pub fn line(setup: &Setup, turn: &Turn) -> String {
             Some(step) => format!("{:.0} dispatches/token", step.dispatches_per_token),
             None => "n/a dispatches/token".into(),
         },
-        format!(
-            "peak host {}",
-            peak_host_bytes().map_or("n/a".into(), megabytes)
-        ),
+        format!("peak host {}", peak_host_bytes().map_or("n/a".into(), megabytes)),
         format!("device {}", megabytes(model.device_bytes().total())),
     ];
     if let Some(reason) = ending(&turn.stop_reason, setup.options.max_tokens) {
@@ -86,10 +80,7 @@ pub fn device_bytes(bytes: &DeviceBytes) -> Value {
 
 /// Choices and fallbacks, one line each, on stderr.
 pub fn print_report(report: &Report) {
-    eprintln!(
-        "{:?} unit, {}, {:?}",
-        report.compute_unit, report.device, report.precision
-    );
+    eprintln!("{:?} unit, {}, {:?}", report.compute_unit, report.device, report.precision);
     for entry in &report.entries {
         let kind = if entry.fallback { "fallback" } else { "choice" };
         eprintln!("  {kind} {}: {}", entry.code, entry.message);

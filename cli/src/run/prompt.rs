@@ -28,10 +28,7 @@ pub fn answer(setup: &mut Setup, text: &str) -> Result<Turn, Failure> {
             if json || broken.is_some() {
                 return;
             }
-            if let Err(error) = stdout
-                .write_all(piece.as_bytes())
-                .and_then(|()| stdout.flush())
-            {
+            if let Err(error) = stdout.write_all(piece.as_bytes()).and_then(|()| stdout.flush()) {
                 broken = Some(error);
                 cancel.cancel();
             }

@@ -51,6 +51,7 @@ struct Sampling {
     /// 0 takes the most likely token
     #[arg(
         long,
+        allow_negative_numbers = true,
         value_name = "T",
         default_value_t = 0.0,
         help_heading = "Sampling"
@@ -62,6 +63,7 @@ struct Sampling {
     /// Only the most likely tokens that together reach this probability
     #[arg(
         long,
+        allow_negative_numbers = true,
         value_name = "P",
         default_value_t = 1.0,
         help_heading = "Sampling"
@@ -70,6 +72,7 @@ struct Sampling {
     /// Only tokens at least this likely relative to the most likely one
     #[arg(
         long,
+        allow_negative_numbers = true,
         value_name = "P",
         default_value_t = 0.0,
         help_heading = "Sampling"
@@ -78,6 +81,7 @@ struct Sampling {
     /// Above 1, tokens that were used become less likely
     #[arg(
         long,
+        allow_negative_numbers = true,
         value_name = "R",
         default_value_t = 1.0,
         help_heading = "Sampling"
@@ -131,13 +135,7 @@ impl Talk {
         let model = Arc::new(model);
         let session = ChatSession::new_blocking(&model, self.system)?;
         let interrupt = Interrupt::install(session.cancel_handle())?;
-        let setup = Setup {
-            model,
-            session,
-            options,
-            json: self.json,
-            interrupt,
-        };
+        let setup = Setup { model, session, options, json: self.json, interrupt };
         match self.prompt {
             Some(text) => prompt::run(setup, &text),
             None => chat::run(setup),

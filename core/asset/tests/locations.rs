@@ -32,5 +32,7 @@ fn operations_of_a_model_have_ids() {
             ids.len(),
             found.last()
         );
+        assert!(found.len() * 10 > main.body.ops.len() * 9, "{name}");
+        assert!(ids.len() * 10 > found.len() * 9, "{name}");
     }
 }

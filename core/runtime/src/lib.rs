@@ -31,7 +31,7 @@ pub use model::{AIModel, AIModelAsset, FunctionDescriptor, PortDescriptor};
 pub use ndarray::NDArray;
 pub use options::{ComputeUnitKind, Precision, SpecializationOptions};
 pub use report::{Report, ReportEntry};
-pub use session::{Counters, InputData, OutputWant, Session};
+pub use session::{Counters, InputData, OutputWant, Session, TraceEntry};
 
 /// Blocking twin of [`adapters`].
 #[cfg(not(target_arch = "wasm32"))]

@@ -1,7 +1,7 @@
 //! One caller's mutable side of a model: states, bound inputs, results.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use coreai_asset::ElementType;
@@ -51,6 +51,21 @@ pub enum InputData<'a> {
     F32(&'a [f32]),
     /// Little-endian elements of the declared type.
     Bytes(&'a [u8]),
+}
+
+/// Device time of one dispatch.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct TraceEntry {
+    /// Kernel variant.
+    pub kernel: &'static str,
+    /// Op or composite of the asset.
+    pub op: String,
+    /// Number of the node in the flattened function.
+    pub node: u32,
+    /// Python source line, when the asset has it.
+    pub source: Option<String>,
+    /// Nanoseconds on the device.
+    pub nanoseconds: u64,
 }
 
 /// What a session did, cumulative.
@@ -263,6 +278,44 @@ impl Session {
             (Runner::Cpu(_), States::Gpu(_)) => return Err(mixed()),
         }
         self.finish(at, started)
+    }
+
+    /// As [`Session::run_blocking`], with the time of every dispatch. On a device without
+    /// timestamps, and on the CPU unit, the list is empty.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn trace_blocking(&mut self, wants: &[OutputWant]) -> Result<Vec<TraceEntry>, Error> {
+        let at = match self.ready(wants)? {
+            Some(at) => at,
+            None => pollster::block_on(self.prepare(wants))?,
+        };
+        let started = Instant::now();
+        let inputs: Vec<&[u32]> = self.inputs.iter().map(|i| i.words.as_slice()).collect();
+        let Runner::Gpu(layout) = &mut self.prepared[at].runner else {
+            self.run_blocking(wants)?;
+            return Ok(vec![]);
+        };
+        let times = match layout.run_traced_blocking(&self.values, &inputs, &self.gpu_wants)? {
+            Some(times) => times,
+            None => {
+                layout.run_blocking(&self.values, &inputs, &self.gpu_wants)?;
+                vec![]
+            }
+        };
+        self.finish(at, started)?;
+        let prepared = &self.prepared[at];
+        let Runner::Gpu(layout) = &prepared.runner else { return Ok(vec![]) };
+        let entry = |(dispatch, nanoseconds): (usize, u64)| {
+            let (kernel, step) = layout.dispatch(dispatch)?;
+            let origin = &prepared.planned.plan.steps.get(step)?.origin;
+            Some(TraceEntry {
+                kernel,
+                op: origin.op.to_string(),
+                node: origin.node,
+                source: origin.source.as_ref().map(|s| s.to_string()),
+                nanoseconds,
+            })
+        };
+        Ok(times.into_iter().filter_map(entry).collect())
     }
 
     /// Computes the symbols from the bound shapes and looks for a prepared plan that takes them.

@@ -56,10 +56,12 @@ impl<'a> Quantized<'a> {
         {
             return refuse("blocks do not divide the extents");
         }
-        let product = |dims: &mut dyn Iterator<Item = u64>| {
-            dims.try_fold(1usize, |n, d| n.checked_mul(usize::try_from(d).ok()?)).filter(|n| *n <= isize::MAX as usize / 8)
-        };
-        let Some(elements) = product(&mut format.dims.iter().copied()) else {
+        let elements = format
+            .dims
+            .iter()
+            .try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?))
+            .filter(|n| *n <= isize::MAX as usize / 8);
+        let Some(elements) = elements else {
             return refuse("too many elements");
         };
         let blocks = format.dims.iter().zip(&format.blocks).map(|(d, b)| d / b).product::<u64>() as usize;

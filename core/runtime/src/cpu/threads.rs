@@ -1,6 +1,6 @@
 //! Parallel loops over disjoint pieces of a result.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 /// Below this many operations a loop stays on the calling thread: waking a worker costs about as
 /// much as 20 000 of them.
@@ -61,16 +61,17 @@ pub(super) fn rows<T: Send>(data: &mut [T], width: usize, cost: usize, f: impl F
 }
 
 thread_local! {
-    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    /// Buffers not lent out at the moment; as many as calls of [`scratch`] nest.
+    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lends `f` a buffer of `len` floats of unspecified content, kept by the thread between calls.
 pub(super) fn scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = SCRATCH.take();
+    let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buffer.len() < len {
         buffer.resize(len, 0.0);
     }
     let result = f(&mut buffer[..len]);
-    SCRATCH.set(buffer);
+    SCRATCH.with_borrow_mut(|free| free.push(buffer));
     result
 }

@@ -7,6 +7,10 @@ use std::sync::atomic::Ordering;
 use super::counters::count;
 use super::layout::{GpuLayout, STATUS_BYTES};
 use super::seam::seam;
+use std::time::Duration;
+
+use web_time::Instant;
+
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::step::Role;
@@ -42,13 +46,17 @@ impl GpuLayout {
     ) -> Result<(), Error> {
         let bytes = self.readback_bytes(values, wants)?;
         self.staging.reserve(&self.device, bytes).await?;
+        let mut clock = Instant::now();
         self.begin(values, inputs)?;
+        self.encode = clock.elapsed();
         for n in 0..self.submissions.len() {
             self.check_cancelled()?;
             if n >= SUBMISSIONS_IN_FLIGHT {
                 self.device.idle().await?;
             }
+            clock = Instant::now();
             self.submit(n, values, wants)?;
+            self.encode += clock.elapsed();
         }
         self.staging.map(bytes)?;
         self.device.completed(self.staging.signal(), "running").await?;
@@ -67,11 +75,15 @@ impl GpuLayout {
         if !self.staging.is_ready(bytes) {
             pollster::block_on(self.staging.reserve(&self.device, bytes))?;
         }
+        let mut clock = Instant::now();
         self.begin(values, inputs)?;
+        self.encode = clock.elapsed();
         let mut last: Option<wgpu::SubmissionIndex> = None;
         for n in 0..self.submissions.len() {
             self.check_cancelled()?;
+            clock = Instant::now();
             let submitted = self.submit(n, values, wants)?;
+            self.encode += clock.elapsed();
             // The one before: this one keeps the device busy meanwhile.
             if let Some(before) = last.replace(submitted)
                 && n + 1 < self.submissions.len()
@@ -88,6 +100,11 @@ impl GpuLayout {
             self.device.completed_blocking(self.staging.signal(), last, "running")?;
         }
         self.finish(values, wants)
+    }
+
+    /// Host time of the last run spent on parameters, inputs, encoding and submitting.
+    pub fn encode_time(&self) -> Duration {
+        self.encode
     }
 
     /// Words of want number `want` of the last run, in the storage of the output's buffer.
@@ -124,8 +141,16 @@ impl GpuLayout {
             if words.len() as u64 * 4 > buffer.bytes() {
                 return Err(self.refused(format!("input {:?} is larger than its buffer", port.name)));
             }
-            if !words.is_empty() {
-                self.device.write(&buffer.raw, 0, bytemuck::cast_slice(words));
+            let part = port.part.as_ref().map(|(first, n)| (first.eval(values), n.eval(values)));
+            let (first, read) = match part.map(|(first, n)| (usize::try_from(first), usize::try_from(n))) {
+                None => (0, *words),
+                Some((Ok(first), Ok(n))) if first <= words.len() => {
+                    (first, &words[first..first.saturating_add(n).min(words.len())])
+                }
+                Some(_) => (0, &words[..0]),
+            };
+            if !read.is_empty() {
+                self.device.write(&buffer.raw, first as u64 * 4, bytemuck::cast_slice(read));
             }
         }
         if self.status_stale {

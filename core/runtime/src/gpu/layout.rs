@@ -45,6 +45,8 @@ pub struct GpuLayout {
     pub(crate) staging: Staging,
     /// Words of each wanted output of the last run.
     pub(crate) outputs: Vec<Vec<u32>>,
+    /// Host time of the last run before waiting for the device.
+    pub(crate) encode: std::time::Duration,
     arena_bytes: u64,
 }
 
@@ -125,6 +127,7 @@ impl GpuLayout {
             cancel: None,
             staging: Staging::default(),
             outputs: vec![],
+            encode: std::time::Duration::ZERO,
             arena_bytes: placed.arena_bytes,
         })
     }

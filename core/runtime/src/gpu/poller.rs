@@ -14,8 +14,8 @@ struct Requests {
 pub(crate) struct Poller {
     shared: Arc<(Mutex<Requests>, Condvar)>,
     device: wgpu::Device,
-    /// False when the system gave no thread; requests then block the caller.
-    running: bool,
+    /// `None` when the system gave no thread; requests then block the caller.
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Poller {
@@ -36,12 +36,12 @@ impl Poller {
                 wait(&polled);
             }
         });
-        Poller { shared, device, running: thread.is_ok() }
+        Poller { shared, device, thread: thread.ok() }
     }
 
     /// Makes every callback of work submitted so far run.
     pub fn request(&self) {
-        if !self.running {
+        if self.thread.is_none() {
             return wait(&self.device);
         }
         lock(&self.shared.0).wanted = true;
@@ -58,5 +58,12 @@ impl Drop for Poller {
     fn drop(&mut self) {
         lock(&self.shared.0).stop = true;
         self.shared.1.notify_one();
+        // The thread holds the device, which must be gone before the driver's library is unloaded
+        // at exit. A callback that drops the last owner runs on the thread itself.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
     }
 }

@@ -92,6 +92,7 @@ fn chain(steps: u32, elements: i64) -> (Plan, Vec<Dispatch>) {
         element: ElementType::F32,
         dims: vec![n.clone()],
         buffer: Some(BufferId(id)),
+        part: None,
     };
     let symbol =
         |max| Symbol { source: SymbolSource::InputDim { input: 0, axis: 0 }, bounds: Bounds { min: 0, max } };

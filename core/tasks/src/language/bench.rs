@@ -23,12 +23,7 @@ pub struct BenchOptions {
 
 impl Default for BenchOptions {
     fn default() -> Self {
-        BenchOptions {
-            prompt: 512,
-            generate: 128,
-            trials: 5,
-            max_seconds: None,
-        }
+        BenchOptions { prompt: 512, generate: 128, trials: 5, max_seconds: None }
     }
 }
 
@@ -96,27 +91,18 @@ pub struct Bench {
 impl Bench {
     /// Checks lengths against the context.
     pub fn new(decoder: Decoder, options: BenchOptions) -> Result<Bench, LanguageError> {
-        for (name, value) in [
-            ("prompt", options.prompt),
-            ("generate", options.generate),
-            ("trials", options.trials),
-        ] {
+        for (name, value) in
+            [("prompt", options.prompt), ("generate", options.generate), ("trials", options.trials)]
+        {
             if value == 0 {
                 let found = "0".into();
-                return Err(LanguageError::Option {
-                    name,
-                    found,
-                    expected: "1 or more",
-                });
+                return Err(LanguageError::Option { name, found, expected: "1 or more" });
             }
         }
         let total = options.prompt.saturating_add(options.generate);
         if total > decoder.limit() {
             let context = decoder.limit();
-            return Err(LanguageError::PromptTooLong {
-                prompt: total,
-                context,
-            });
+            return Err(LanguageError::PromptTooLong { prompt: total, context });
         }
         let vocabulary = decoder.signature().vocabulary.max(1) as u64;
         // Ids spread over the vocabulary, the same on every machine.
@@ -124,12 +110,7 @@ impl Bench {
             .map(|i| (i.wrapping_mul(2_654_435_761).wrapping_add(12_345) % vocabulary) as u32)
             .collect();
         let sampler = Sampler::new(SamplingOptions::default())?;
-        Ok(Bench {
-            decoder,
-            options,
-            tokens,
-            sampler,
-        })
+        Ok(Bench { decoder, options, tokens, sampler })
     }
 
     /// Runs the trials; `progress` gets the number done and the number asked for.
@@ -145,13 +126,7 @@ impl Bench {
             progress(trials.len(), asked);
         }
         let spread = |value: &dyn Fn(&Trial) -> f64| {
-            Spread::of(
-                &trials
-                    .iter()
-                    .map(value)
-                    .filter(|v| v.is_finite())
-                    .collect::<Vec<_>>(),
-            )
+            Spread::of(&trials.iter().map(value).filter(|v| v.is_finite()).collect::<Vec<_>>())
         };
         let (prompt, generate) = (self.options.prompt, self.options.generate);
         Ok(BenchReport {
@@ -166,10 +141,7 @@ impl Bench {
     }
 
     fn too_late(&self, elapsed: f64, trials: &[Trial]) -> bool {
-        let longest = trials
-            .iter()
-            .map(|t| t.prompt_seconds + t.generated_seconds)
-            .reduce(f64::max);
+        let longest = trials.iter().map(|t| t.prompt_seconds + t.generated_seconds).reduce(f64::max);
         match (self.options.max_seconds, longest) {
             (Some(limit), Some(longest)) => elapsed + longest > limit,
             _ => false,
@@ -184,10 +156,8 @@ impl Bench {
         let meter = Meter::start(self.decoder.counters());
         for _ in 0..self.options.generate {
             let position = self.decoder.cached().len();
-            let id = self
-                .sampler
-                .sample(self.decoder.logits())
-                .ok_or(LanguageError::NonFinite { position })?;
+            let id =
+                self.sampler.sample(self.decoder.logits()).ok_or(LanguageError::NonFinite { position })?;
             self.decoder.append(&[id], Rows::Last).await?;
         }
         Ok(Trial {
@@ -214,11 +184,7 @@ impl Bench {
 
 fn median_step(trials: &[Trial]) -> Option<StepFigures> {
     let median = |value: fn(&StepFigures) -> f64| {
-        let values: Vec<f64> = trials
-            .iter()
-            .filter_map(|t| t.step.as_ref())
-            .map(value)
-            .collect();
+        let values: Vec<f64> = trials.iter().filter_map(|t| t.step.as_ref()).map(value).collect();
         Spread::of(&values).map(|spread| spread.median)
     };
     Some(StepFigures {
@@ -237,14 +203,7 @@ mod tests {
     fn medians() {
         assert_eq!(Spread::of(&[]), None);
         let spread = Spread::of(&[3.0, 1.0, 2.0]);
-        assert_eq!(
-            spread,
-            Some(Spread {
-                median: 2.0,
-                min: 1.0,
-                max: 3.0
-            })
-        );
+        assert_eq!(spread, Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
         assert_eq!(Spread::of(&[4.0, 1.0]).map(|s| s.median), Some(2.5));
     }
 }

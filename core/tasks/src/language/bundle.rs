@@ -38,17 +38,14 @@ impl Bundle {
             let Some(value) = read_json(&metadata)? else {
                 return Err(LanguageError::Bundle {
                     path: path.to_path_buf(),
-                    reason: "neither a bundle (no metadata.json) nor an .aimodel (no main.mlirb)"
-                        .into(),
+                    reason: "neither a bundle (no metadata.json) nor an .aimodel (no main.mlirb)".into(),
                 });
             };
             return parse(path, &metadata, &value);
         }
         // A bare asset. The folder around it may be its bundle.
         let asset = match path.file_name() {
-            Some(name) if name == "main.mlirb" => {
-                path.parent().filter(|p| is_asset(p)).unwrap_or(path)
-            }
+            Some(name) if name == "main.mlirb" => path.parent().filter(|p| is_asset(p)).unwrap_or(path),
             _ => path,
         };
         let parent = match asset.parent() {
@@ -65,11 +62,7 @@ impl Bundle {
         }
         Ok(Bundle {
             path: path.to_path_buf(),
-            name: asset
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            name: asset.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
             asset: asset.to_path_buf(),
             tokenizer: find_tokenizer(&[asset, parent]),
             tokenizer_name: None,
@@ -80,21 +73,19 @@ impl Bundle {
 
     /// The tokenizer folder, or an error that says where it was looked for.
     pub fn tokenizer_folder(&self) -> Result<&Path, LanguageError> {
-        self.tokenizer
-            .as_deref()
-            .ok_or_else(|| LanguageError::NoTokenizer {
-                asset: self.path.clone(),
-                advice: match &self.tokenizer_name {
-                    Some(name) => format!(
-                        "metadata.json names {name:?}; put its tokenizer.json and \
+        self.tokenizer.as_deref().ok_or_else(|| LanguageError::NoTokenizer {
+            asset: self.path.clone(),
+            advice: match &self.tokenizer_name {
+                Some(name) => format!(
+                    "metadata.json names {name:?}; put its tokenizer.json and \
                      tokenizer_config.json into {}",
-                        self.path.join("tokenizer").display()
-                    ),
-                    None => "give the bundle folder (metadata.json, .aimodel, tokenizer/), or put \
+                    self.path.join("tokenizer").display()
+                ),
+                None => "give the bundle folder (metadata.json, .aimodel, tokenizer/), or put \
                          tokenizer/tokenizer.json next to the .aimodel"
-                        .into(),
-                },
-            })
+                    .into(),
+            },
+        })
     }
 }
 
@@ -110,11 +101,9 @@ pub(super) fn bounded(
             found: format!("{wanted}, but the model holds {declared} tokens"),
             expected: "at most that",
         }),
-        (Some(0), _) => Err(LanguageError::Option {
-            name: "context",
-            found: "0".into(),
-            expected: "1 or more tokens",
-        }),
+        (Some(0), _) => {
+            Err(LanguageError::Option { name: "context", found: "0".into(), expected: "1 or more tokens" })
+        }
         (wanted, declared) => Ok(wanted.or(declared)),
     }
 }
@@ -132,10 +121,7 @@ fn find_tokenizer(folders: &[&Path]) -> Option<PathBuf> {
 }
 
 fn parse(folder: &Path, metadata: &Path, value: &Value) -> Result<Bundle, LanguageError> {
-    let wrong = |reason: String| LanguageError::Bundle {
-        path: metadata.to_path_buf(),
-        reason,
-    };
+    let wrong = |reason: String| LanguageError::Bundle { path: metadata.to_path_buf(), reason };
     match value.get("kind").and_then(Value::as_str) {
         Some("llm") => {}
         Some(kind) => return Err(wrong(format!("kind is {kind:?}; expected \"llm\""))),
@@ -145,20 +131,12 @@ fn parse(folder: &Path, metadata: &Path, value: &Value) -> Result<Bundle, Langua
         return Err(wrong("assets.main is missing".into()));
     };
     let relative = Path::new(main);
-    if main.is_empty()
-        || !relative
-            .components()
-            .all(|c| matches!(c, Component::Normal(_)))
-    {
-        return Err(wrong(format!(
-            "assets.main is {main:?}; expected a path inside the bundle"
-        )));
+    if main.is_empty() || !relative.components().all(|c| matches!(c, Component::Normal(_))) {
+        return Err(wrong(format!("assets.main is {main:?}; expected a path inside the bundle")));
     }
     let asset = folder.join(relative);
     if !asset.exists() {
-        return Err(wrong(format!(
-            "assets.main names {main:?}, which is not in the bundle"
-        )));
+        return Err(wrong(format!("assets.main names {main:?}, which is not in the bundle")));
     }
     let language = value.get("language").unwrap_or(&Value::Null);
     let max_context = match language.get("max_context_length") {
@@ -173,11 +151,7 @@ fn parse(folder: &Path, metadata: &Path, value: &Value) -> Result<Bundle, Langua
         },
     };
     let functions = match language.pointer("/function_map/main") {
-        Some(Value::Array(names)) => names
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         Some(Value::String(name)) => vec![name.clone()],
         _ => Vec::new(),
     };
@@ -187,10 +161,7 @@ fn parse(folder: &Path, metadata: &Path, value: &Value) -> Result<Bundle, Langua
         name: name.trim_end_matches(".aimodel").to_owned(),
         tokenizer: find_tokenizer(&[folder, &asset]),
         asset,
-        tokenizer_name: language
-            .get("tokenizer")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
+        tokenizer_name: language.get("tokenizer").and_then(Value::as_str).map(str::to_owned),
         max_context,
         functions,
     })
@@ -210,8 +181,7 @@ mod tests {
     }
 
     fn folder(name: &str, metadata: &Value, tokenizer: bool) -> PathBuf {
-        let folder =
-            std::env::temp_dir().join(format!("coreai-bundle-{}-{name}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("coreai-bundle-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(folder.join("tiny.aimodel")).unwrap();
         std::fs::write(folder.join("tiny.aimodel/main.mlirb"), b"").unwrap();
@@ -230,27 +200,17 @@ mod tests {
         assert_eq!(bundle.name, "tiny");
         assert_eq!(bundle.asset, folder.join("tiny.aimodel"));
         assert_eq!(bundle.tokenizer_folder().unwrap(), folder.join("tokenizer"));
-        assert_eq!(
-            (bundle.vocabulary, bundle.max_context),
-            (Some(320), Some(64))
-        );
+        assert_eq!(bundle.max_context, Some(64));
         assert_eq!(bundle.functions, ["main"]);
         assert_eq!(Bundle::open(&folder.join("tiny.aimodel")).unwrap(), bundle);
-        assert_eq!(
-            Bundle::open(&folder.join("tiny.aimodel/main.mlirb")).unwrap(),
-            bundle
-        );
+        assert_eq!(Bundle::open(&folder.join("tiny.aimodel/main.mlirb")).unwrap(), bundle);
         std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
     fn a_missing_tokenizer_is_named() {
         let folder = folder("bare", &metadata(), false);
-        let error = Bundle::open(&folder)
-            .unwrap()
-            .tokenizer_folder()
-            .unwrap_err()
-            .to_string();
+        let error = Bundle::open(&folder).unwrap().tokenizer_folder().unwrap_err().to_string();
         assert!(error.contains("org/tiny"), "{error}");
         std::fs::remove_file(folder.join("metadata.json")).unwrap();
         let error = Bundle::open(&folder.join("tiny.aimodel")).unwrap();
@@ -265,26 +225,11 @@ mod tests {
             (json!({"kind": "vision"}), "kind is \"vision\""),
             (json!({"kind": null}), "no \"kind\""),
             (json!({"assets": {}}), "assets.main is missing"),
-            (
-                json!({"assets": {"main": "../evil.aimodel"}}),
-                "inside the bundle",
-            ),
-            (
-                json!({"assets": {"main": "/etc/passwd"}}),
-                "inside the bundle",
-            ),
-            (
-                json!({"assets": {"main": "gone.aimodel"}}),
-                "not in the bundle",
-            ),
-            (
-                json!({"language": {"max_context_length": -4}}),
-                "max_context_length is -4",
-            ),
-            (
-                json!({"language": {"max_context_length": 1e30}}),
-                "expected a positive integer",
-            ),
+            (json!({"assets": {"main": "../evil.aimodel"}}), "inside the bundle"),
+            (json!({"assets": {"main": "/etc/passwd"}}), "inside the bundle"),
+            (json!({"assets": {"main": "gone.aimodel"}}), "not in the bundle"),
+            (json!({"language": {"max_context_length": -4}}), "max_context_length is -4"),
+            (json!({"language": {"max_context_length": 1e30}}), "expected a positive integer"),
         ] {
             let mut value = metadata();
             for (key, new) in patch.as_object().unwrap() {

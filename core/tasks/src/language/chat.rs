@@ -80,12 +80,7 @@ impl ChatSession {
         system: Option<String>,
     ) -> Result<ChatSession, LanguageError> {
         let decoder = model.decoder().await?;
-        let mut session = ChatSession {
-            model: model.clone(),
-            decoder,
-            system,
-            messages: Vec::new(),
-        };
+        let mut session = ChatSession { model: model.clone(), decoder, system, messages: Vec::new() };
         session.reset();
         Ok(session)
     }
@@ -94,10 +89,7 @@ impl ChatSession {
     pub fn reset(&mut self) {
         self.messages.clear();
         let system = self.system.clone();
-        self.messages.extend(system.map(|content| Message {
-            role: "system",
-            content,
-        }));
+        self.messages.extend(system.map(|content| Message { role: "system", content }));
     }
 
     /// The conversation so far.
@@ -119,20 +111,14 @@ impl ChatSession {
         show: &mut dyn FnMut(&str),
     ) -> Result<Turn, LanguageError> {
         self.decoder.cancel_handle().clear();
-        self.messages.push(Message {
-            role: "user",
-            content: text.to_owned(),
-        });
+        self.messages.push(Message { role: "user", content: text.to_owned() });
         let turn = match self.prompt() {
             Ok(prompt) => self.generate(&prompt, options, show).await,
             Err(error) => Err(error),
         };
         match &turn {
             Ok(turn) => {
-                self.messages.push(Message {
-                    role: "assistant",
-                    content: turn.text.clone(),
-                });
+                self.messages.push(Message { role: "assistant", content: turn.text.clone() });
             }
             Err(_) => {
                 self.messages.pop();
@@ -167,10 +153,7 @@ impl ChatSession {
         let mut sampler = Sampler::new(options.sampling.clone())?;
         sampler.observe(prompt);
         let mut answer = Answer::new(&model, &options.stop);
-        let mut figures = Figures {
-            prompt_tokens: prompt.len(),
-            ..Default::default()
-        };
+        let mut figures = Figures { prompt_tokens: prompt.len(), ..Default::default() };
 
         let meter = Meter::start(decoder.counters());
         let reused = unless_cancelled(decoder.advance(prompt, options.prefill_chunk).await)?;
@@ -190,9 +173,7 @@ impl ChatSession {
                 break StopReason::MaxTokens;
             }
             let position = decoder.cached().len();
-            let id = sampler
-                .sample(decoder.logits())
-                .ok_or(LanguageError::NonFinite { position })?;
+            let id = sampler.sample(decoder.logits()).ok_or(LanguageError::NonFinite { position })?;
             sampler.observe(&[id]);
             if let Some(reason) = answer.push(id, show)? {
                 break reason;
@@ -268,11 +249,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    fn push(
-        &mut self,
-        id: u32,
-        show: &mut dyn FnMut(&str),
-    ) -> Result<Option<StopReason>, LanguageError> {
+    fn push(&mut self, id: u32, show: &mut dyn FnMut(&str)) -> Result<Option<StopReason>, LanguageError> {
         self.ids.push(id);
         if self.model.ends_turn(id) {
             return Ok(Some(StopReason::EndOfTurn));
@@ -312,11 +289,6 @@ impl<'a> Answer<'a> {
                 }
             }
         }
-        Ok(Turn {
-            text: self.text,
-            token_ids: self.ids,
-            stop_reason,
-            figures,
-        })
+        Ok(Turn { text: self.text, token_ids: self.ids, stop_reason, figures })
     }
 }

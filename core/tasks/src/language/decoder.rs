@@ -47,10 +47,7 @@ impl Cancel {
 
     fn set(&self, value: bool) {
         self.requested.store(value, Ordering::Relaxed);
-        self.session
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .store(value, Ordering::Relaxed);
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).store(value, Ordering::Relaxed);
     }
 
     fn attach(&self, flag: Arc<AtomicBool>) {
@@ -76,6 +73,7 @@ pub struct Decoder {
     positions: Vec<i32>,
     cancel: Cancel,
     /// Steps wait in place instead of yielding; set by the blocking twins.
+    #[cfg(not(target_arch = "wasm32"))]
     blocking: bool,
 }
 
@@ -107,6 +105,7 @@ impl Decoder {
             ids: Vec::new(),
             positions: Vec::new(),
             cancel,
+            #[cfg(not(target_arch = "wasm32"))]
             blocking: false,
         })
     }
@@ -148,20 +147,12 @@ impl Decoder {
             return Err(LanguageError::EmptyPrompt);
         }
         if wanted.len() > self.limit {
-            return Err(LanguageError::PromptTooLong {
-                prompt: wanted.len(),
-                context: self.limit,
-            });
+            return Err(LanguageError::PromptTooLong { prompt: wanted.len(), context: self.limit });
         }
         let kept = reusable(&self.cached, wanted, self.signature.rewinds);
-        self.rewind(kept)?;
+        self.rewind(kept).await?;
         for range in chunks(kept..wanted.len(), chunk) {
-            let rows = if range.end == wanted.len() {
-                Rows::Last
-            } else {
-                Rows::None
-            };
-            self.append(&wanted[range], rows).await?;
+            self.append(&wanted[range], Rows::Last).await?;
         }
         Ok(kept)
     }
@@ -170,10 +161,7 @@ impl Decoder {
     pub async fn append(&mut self, tokens: &[u32], rows: Rows) -> Result<(), LanguageError> {
         let total = self.cached.len() + tokens.len();
         if total > self.limit {
-            return Err(LanguageError::PromptTooLong {
-                prompt: total,
-                context: self.limit,
-            });
+            return Err(LanguageError::PromptTooLong { prompt: total, context: self.limit });
         }
         if self.cancel.is_requested() {
             return Err(coreai::Error::Cancelled.into());
@@ -184,28 +172,17 @@ impl Decoder {
                 Ok(value) if (*id as usize) < self.signature.vocabulary => self.ids.push(value),
                 _ => {
                     let vocabulary = self.signature.vocabulary;
-                    return Err(LanguageError::TokenOutOfRange {
-                        id: *id,
-                        vocabulary,
-                    });
+                    return Err(LanguageError::TokenOutOfRange { id: *id, vocabulary });
                 }
             }
         }
         self.reserve(total).await?;
         let first = self.positions.len();
-        self.positions
-            .extend((first..total).map(|position| position as i32));
-        let Signature {
-            token_input,
-            position_input,
-            output,
-            ..
-        } = self.signature;
-        self.session
-            .set_input(token_input, &[1, tokens.len()], InputData::I32(&self.ids))?;
+        self.positions.extend((first..total).map(|position| position as i32));
+        let Signature { token_input, position_input, output, .. } = self.signature;
+        self.session.set_input(token_input, &[1, tokens.len()], InputData::I32(&self.ids))?;
         let positions = InputData::I32(&self.positions[..total]);
-        self.session
-            .set_input(position_input, &[1, total], positions)?;
+        self.session.set_input(position_input, &[1, total], positions)?;
         let want = match rows {
             Rows::Last => OutputWant::last_rows(output, 1),
             Rows::All => OutputWant::all(output),
@@ -249,14 +226,8 @@ impl Decoder {
         if next == self.capacity {
             return Ok(());
         }
-        for state in self
-            .signature
-            .states
-            .iter()
-            .filter(|state| state.growing.is_some())
-        {
-            self.session
-                .resize_state(&state.name, &extents(&state.shape, next))?;
+        for state in self.signature.states.iter().filter(|state| state.growing.is_some()) {
+            self.session.resize_state(&state.name, &extents(&state.shape, next)).await?;
         }
         self.capacity = next;
         Ok(())
@@ -278,11 +249,7 @@ impl Decoder {
     }
 
     /// Blocking twin of [`Decoder::advance`].
-    pub fn advance_blocking(
-        &mut self,
-        wanted: &[u32],
-        chunk: usize,
-    ) -> Result<usize, LanguageError> {
+    pub fn advance_blocking(&mut self, wanted: &[u32], chunk: usize) -> Result<usize, LanguageError> {
         self.set_blocking(true);
         let result = pollster::block_on(self.advance(wanted, chunk));
         self.set_blocking(false);
@@ -319,16 +286,11 @@ async fn open(
         .filter(|state| state.growing.is_some())
         .map(|state| (state.name.as_str(), extents(&state.shape, capacity)))
         .collect();
-    let shapes: Vec<(&str, &[usize])> = shapes
-        .iter()
-        .map(|(name, shape)| (*name, shape.as_slice()))
-        .collect();
+    let shapes: Vec<(&str, &[usize])> =
+        shapes.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
     Ok(model.session(&signature.function, &shapes).await?)
 }
 
 fn extents(shape: &[Option<usize>], capacity: usize) -> Vec<usize> {
-    shape
-        .iter()
-        .map(|extent| extent.unwrap_or(capacity))
-        .collect()
+    shape.iter().map(|extent| extent.unwrap_or(capacity)).collect()
 }

@@ -47,10 +47,7 @@ pub(super) struct Meter {
 
 impl Meter {
     pub fn start(counters: Counters) -> Meter {
-        Meter {
-            start: Instant::now(),
-            counters,
-        }
+        Meter { start: Instant::now(), counters }
     }
 
     pub fn seconds(&self) -> f64 {
@@ -82,9 +79,7 @@ pub(super) fn rate(count: usize, seconds: f64) -> Option<f64> {
 /// Largest resident memory of this process so far, in bytes; known on Linux and Android.
 pub fn peak_host_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
@@ -103,10 +98,7 @@ mod tests {
             counters
         };
         let step = Meter::start(at(2)).step(at(6), 4).unwrap();
-        assert_eq!(
-            (step.dispatches_per_token, step.bytes_read_per_token),
-            (10.0, 4.0)
-        );
+        assert_eq!((step.dispatches_per_token, step.bytes_read_per_token), (10.0, 4.0));
         assert!((step.encode_ms_per_token - 2.0).abs() < 1e-9);
         assert_eq!(Meter::start(at(2)).step(at(6), 0), None);
         assert_eq!((rate(0, 1.0), rate(4, 2.0)), (None, Some(2.0)));

@@ -47,23 +47,14 @@ impl TokenizerFiles {
 
     /// `model_max_length` of the tokenizer, where it is a real bound and not "very large".
     pub fn max_context(&self) -> Option<usize> {
-        let length = self
-            .tokenizer_config
-            .as_ref()?
-            .get("model_max_length")?
-            .as_u64()?;
-        usize::try_from(length)
-            .ok()
-            .filter(|n| (1..=1 << 24).contains(n))
+        let length = self.tokenizer_config.as_ref()?.get("model_max_length")?.as_u64()?;
+        usize::try_from(length).ok().filter(|n| (1..=1 << 24).contains(n))
     }
 }
 
 /// The file's bytes; `None` when it does not exist.
 pub(super) fn read_capped(path: &Path, cap: u64) -> Result<Option<Vec<u8>>, LanguageError> {
-    let unreadable = |reason: String| LanguageError::Unreadable {
-        path: path.to_path_buf(),
-        reason,
-    };
+    let unreadable = |reason: String| LanguageError::Unreadable { path: path.to_path_buf(), reason };
     let size = match std::fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -72,9 +63,7 @@ pub(super) fn read_capped(path: &Path, cap: u64) -> Result<Option<Vec<u8>>, Lang
     if size > cap {
         return Err(unreadable(format!("{size} bytes; at most {cap} are read")));
     }
-    std::fs::read(path)
-        .map(Some)
-        .map_err(|error| unreadable(error.to_string()))
+    std::fs::read(path).map(Some).map_err(|error| unreadable(error.to_string()))
 }
 
 /// The file as JSON; `None` when it does not exist.
@@ -82,22 +71,18 @@ pub(super) fn read_json(path: &Path) -> Result<Option<Value>, LanguageError> {
     let Some(bytes) = read_capped(path, SMALL_CAP)? else {
         return Ok(None);
     };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| LanguageError::Unreadable {
-            path: path.to_path_buf(),
-            reason: format!("not valid JSON: {error}"),
-        })
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| LanguageError::Unreadable {
+        path: path.to_path_buf(),
+        reason: format!("not valid JSON: {error}"),
+    })
 }
 
 fn read_text(path: &Path) -> Result<Option<String>, LanguageError> {
     let Some(bytes) = read_capped(path, SMALL_CAP)? else {
         return Ok(None);
     };
-    String::from_utf8(bytes)
-        .map(Some)
-        .map_err(|error| LanguageError::Unreadable {
-            path: path.to_path_buf(),
-            reason: format!("not UTF-8: {error}"),
-        })
+    String::from_utf8(bytes).map(Some).map_err(|error| LanguageError::Unreadable {
+        path: path.to_path_buf(),
+        reason: format!("not UTF-8: {error}"),
+    })
 }

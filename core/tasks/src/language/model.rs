@@ -76,16 +76,7 @@ impl LanguageModel {
         let context = bounded(context, bundle.max_context.or_else(|| files.max_context()))?;
         let model = AIModel::specialize_blocking(asset, options)?;
         let (name, load_time) = (bundle.name, start.elapsed());
-        Ok(LanguageModel {
-            name,
-            model,
-            tokenizer,
-            template,
-            end_ids,
-            signature,
-            context,
-            load_time,
-        })
+        Ok(LanguageModel { name, model, tokenizer, template, end_ids, signature, context, load_time })
     }
 
     /// Name of the bundle.

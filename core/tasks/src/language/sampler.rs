@@ -39,24 +39,9 @@ impl SamplingOptions {
     /// Refuses options out of range.
     pub fn check(&self) -> Result<(), LanguageError> {
         let rows: [(&'static str, f32, bool, &'static str); 4] = [
-            (
-                "temperature",
-                self.temperature,
-                self.temperature >= 0.0,
-                "0 or more",
-            ),
-            (
-                "top-p",
-                self.top_p,
-                self.top_p > 0.0 && self.top_p <= 1.0,
-                "above 0, up to 1",
-            ),
-            (
-                "min-p",
-                self.min_p,
-                (0.0..=1.0).contains(&self.min_p),
-                "0 to 1",
-            ),
+            ("temperature", self.temperature, self.temperature >= 0.0, "0 or more"),
+            ("top-p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0, up to 1"),
+            ("min-p", self.min_p, (0.0..=1.0).contains(&self.min_p), "0 to 1"),
             (
                 "repetition-penalty",
                 self.repetition_penalty,
@@ -66,11 +51,7 @@ impl SamplingOptions {
         ];
         for (name, value, fits, expected) in rows {
             if !fits || !value.is_finite() {
-                return Err(LanguageError::Option {
-                    name,
-                    found: value.to_string(),
-                    expected,
-                });
+                return Err(LanguageError::Option { name, found: value.to_string(), expected });
             }
         }
         Ok(())
@@ -104,12 +85,7 @@ impl Sampler {
     pub fn new(options: SamplingOptions) -> Result<Sampler, LanguageError> {
         options.check()?;
         let random = Random::new(options.seed);
-        Ok(Sampler {
-            options,
-            random,
-            candidates: Vec::new(),
-            seen: Vec::new(),
-        })
+        Ok(Sampler { options, random, candidates: Vec::new(), seen: Vec::new() })
     }
 
     /// Adds tokens to what the repetition penalty looks at.
@@ -134,13 +110,12 @@ impl Sampler {
         }
         let penalty = self.options.repetition_penalty;
         let seen = &self.seen;
-        let penalized = logits.iter().enumerate().map(|(id, logit)| {
-            match seen.get(id).copied().unwrap_or(false) {
+        let penalized =
+            logits.iter().enumerate().map(|(id, logit)| match seen.get(id).copied().unwrap_or(false) {
                 true if *logit < 0.0 => logit * penalty,
                 true => logit / penalty,
                 false => *logit,
-            }
-        });
+            });
         if greedy {
             return best(penalized);
         }
@@ -149,10 +124,7 @@ impl Sampler {
             (0u32..)
                 .zip(penalized)
                 .filter(|(_, score)| *score > f32::NEG_INFINITY)
-                .map(|(id, score)| Candidate {
-                    id,
-                    score: score.min(f32::MAX),
-                }),
+                .map(|(id, score)| Candidate { id, score: score.min(f32::MAX) }),
         );
         let k = self.options.top_k;
         if k > 0 && k < self.candidates.len() {
@@ -286,21 +258,14 @@ mod tests {
     }
 
     fn warm() -> SamplingOptions {
-        SamplingOptions {
-            temperature: 1.0,
-            seed: 7,
-            ..Default::default()
-        }
+        SamplingOptions { temperature: 1.0, seed: 7, ..Default::default() }
     }
 
     #[test]
     fn greedy_takes_the_first_of_the_best() {
         let mut sampler = Sampler::new(SamplingOptions::default()).unwrap();
         assert_eq!(sampler.sample(&LOGITS), Some(1));
-        assert_eq!(
-            sampler.sample(&[f32::NAN, -1.0, f32::NEG_INFINITY]),
-            Some(1)
-        );
+        assert_eq!(sampler.sample(&[f32::NAN, -1.0, f32::NEG_INFINITY]), Some(1));
         assert_eq!(sampler.sample(&[f32::NAN, f32::NEG_INFINITY]), None);
         assert_eq!(sampler.sample(&[]), None);
     }
@@ -311,10 +276,7 @@ mod tests {
         let sum: f64 = LOGITS.iter().map(|l| f64::from(*l).exp()).sum();
         for (count, logit) in counts.iter().zip(LOGITS) {
             let expected = f64::from(logit).exp() / sum * 20_000.0;
-            assert!(
-                (*count as f64 - expected).abs() < 5.0 * expected.sqrt() + 5.0,
-                "{counts:?}"
-            );
+            assert!((*count as f64 - expected).abs() < 5.0 * expected.sqrt() + 5.0, "{counts:?}");
         }
     }
 
@@ -327,53 +289,17 @@ mod tests {
         assert_eq!(kept(SamplingOptions { top_k: 1, ..warm() }), [1]);
         assert_eq!(kept(SamplingOptions { top_k: 3, ..warm() }), [1, 3, 4]);
         // Probabilities: 0.36, 0.36, 0.22, 0.05, 0.02, 0.002.
-        assert_eq!(
-            kept(SamplingOptions {
-                top_p: 0.5,
-                ..warm()
-            }),
-            [1, 4]
-        );
-        assert_eq!(
-            kept(SamplingOptions {
-                top_p: 0.8,
-                ..warm()
-            }),
-            [1, 3, 4]
-        );
-        assert_eq!(
-            kept(SamplingOptions {
-                top_p: 1e-9,
-                ..warm()
-            }),
-            [1]
-        );
-        assert_eq!(
-            kept(SamplingOptions {
-                min_p: 0.5,
-                ..warm()
-            }),
-            [1, 3, 4]
-        );
-        assert_eq!(
-            kept(SamplingOptions {
-                min_p: 1.0,
-                ..warm()
-            }),
-            [1, 4]
-        );
+        assert_eq!(kept(SamplingOptions { top_p: 0.5, ..warm() }), [1, 4]);
+        assert_eq!(kept(SamplingOptions { top_p: 0.8, ..warm() }), [1, 3, 4]);
+        assert_eq!(kept(SamplingOptions { top_p: 1e-9, ..warm() }), [1]);
+        assert_eq!(kept(SamplingOptions { min_p: 0.5, ..warm() }), [1, 3, 4]);
+        assert_eq!(kept(SamplingOptions { min_p: 1.0, ..warm() }), [1, 4]);
     }
 
     #[test]
     fn top_p_agrees_with_a_full_sort_on_a_large_vocabulary() {
-        let logits: Vec<f32> = (0..5000u32)
-            .map(|i| (i * 7919 % 5000) as f32 / 900.0)
-            .collect();
-        let mut sampler = Sampler::new(SamplingOptions {
-            top_p: 0.7,
-            ..warm()
-        })
-        .unwrap();
+        let logits: Vec<f32> = (0..5000u32).map(|i| (i * 7919 % 5000) as f32 / 900.0).collect();
+        let mut sampler = Sampler::new(SamplingOptions { top_p: 0.7, ..warm() }).unwrap();
         sampler.sample(&logits).unwrap();
         let mut order: Vec<usize> = (0..logits.len()).collect();
         order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
@@ -391,10 +317,7 @@ mod tests {
 
     #[test]
     fn the_penalty_pushes_seen_tokens_down() {
-        let options = SamplingOptions {
-            repetition_penalty: 1.5,
-            ..Default::default()
-        };
+        let options = SamplingOptions { repetition_penalty: 1.5, ..Default::default() };
         let mut sampler = Sampler::new(options).unwrap();
         sampler.observe(&[1, 4]);
         assert_eq!(sampler.sample(&LOGITS), Some(3));
@@ -415,42 +338,18 @@ mod tests {
     #[test]
     fn extreme_values_do_not_panic() {
         for temperature in [1e-30, 1.0, 1e30] {
-            let options = SamplingOptions {
-                temperature,
-                top_p: 0.9,
-                min_p: 0.1,
-                ..warm()
-            };
+            let options = SamplingOptions { temperature, top_p: 0.9, min_p: 0.1, ..warm() };
             let mut sampler = Sampler::new(options).unwrap();
             assert_eq!(sampler.sample(&[f32::NAN, f32::NEG_INFINITY]), None);
             assert_eq!(sampler.sample(&[f32::NAN, 1.0]), Some(1));
-            assert!(
-                sampler
-                    .sample(&[f32::INFINITY, 1.0, f32::NAN, f32::MIN])
-                    .is_some()
-            );
+            assert!(sampler.sample(&[f32::INFINITY, 1.0, f32::NAN, f32::MIN]).is_some());
         }
         for bad in [
-            SamplingOptions {
-                temperature: f32::NAN,
-                ..warm()
-            },
-            SamplingOptions {
-                temperature: -1.0,
-                ..warm()
-            },
-            SamplingOptions {
-                top_p: 0.0,
-                ..warm()
-            },
-            SamplingOptions {
-                min_p: 2.0,
-                ..warm()
-            },
-            SamplingOptions {
-                repetition_penalty: 0.0,
-                ..warm()
-            },
+            SamplingOptions { temperature: f32::NAN, ..warm() },
+            SamplingOptions { temperature: -1.0, ..warm() },
+            SamplingOptions { top_p: 0.0, ..warm() },
+            SamplingOptions { min_p: 2.0, ..warm() },
+            SamplingOptions { repetition_penalty: 0.0, ..warm() },
         ] {
             assert_eq!(Sampler::new(bad).unwrap_err().code(), "option");
         }
@@ -458,11 +357,7 @@ mod tests {
 
     #[test]
     fn buffers_are_reused() {
-        let mut sampler = Sampler::new(SamplingOptions {
-            top_p: 0.9,
-            ..warm()
-        })
-        .unwrap();
+        let mut sampler = Sampler::new(SamplingOptions { top_p: 0.9, ..warm() }).unwrap();
         sampler.sample(&LOGITS);
         let at = sampler.candidates.as_ptr();
         for _ in 0..100 {

@@ -9,25 +9,15 @@ const FIRST_CAPACITY: usize = 256;
 /// always run again, since its logits are what is asked for. Without `rewind` (a recurrent state,
 /// which has no positions) the cache stays whole or not at all.
 pub(super) fn reusable(cached: &[u32], wanted: &[u32], rewind: bool) -> usize {
-    let common = cached
-        .iter()
-        .zip(wanted)
-        .take_while(|(a, b)| a == b)
-        .count();
+    let common = cached.iter().zip(wanted).take_while(|(a, b)| a == b).count();
     let common = common.min(wanted.len().saturating_sub(1));
-    if rewind || common == cached.len() {
-        common
-    } else {
-        0
-    }
+    if rewind || common == cached.len() { common } else { 0 }
 }
 
 /// `range` in pieces of at most `chunk` tokens.
 pub(super) fn chunks(range: Range<usize>, chunk: usize) -> impl Iterator<Item = Range<usize>> {
     let (end, step) = (range.end, chunk.max(1));
-    range
-        .step_by(step)
-        .map(move |start| start..end.min(start + step))
+    range.step_by(step).map(move |start| start..end.min(start + step))
 }
 
 /// Capacity for `needed` tokens: doubles, starting at 256, up to `limit`.

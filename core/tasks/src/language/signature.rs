@@ -37,10 +37,7 @@ pub struct Signature {
 
 impl Signature {
     /// The first function that fits, those in `preferred` and then `main` first.
-    pub fn find(
-        functions: &[FunctionDescriptor],
-        preferred: &[String],
-    ) -> Result<Signature, LanguageError> {
+    pub fn find(functions: &[FunctionDescriptor], preferred: &[String]) -> Result<Signature, LanguageError> {
         let order = preferred
             .iter()
             .map(String::as_str)
@@ -67,10 +64,7 @@ impl Signature {
             reason: format!("expected {expected}; found {}", list(ports)),
         };
         let (token_input, position_input) = inputs(&function.inputs).ok_or_else(|| {
-            refuse(
-                "two int32 inputs, token ids [1, ?] and position ids [1, ?]",
-                &function.inputs,
-            )
+            refuse("two int32 inputs, token ids [1, ?] and position ids [1, ?]", &function.inputs)
         })?;
         let (output, vocabulary) = logits(&function.outputs)
             .ok_or_else(|| refuse("one float output [1, ?, vocabulary]", &function.outputs))?;
@@ -84,11 +78,7 @@ impl Signature {
                     &function.states,
                 ));
             }
-            states.push(StateShape {
-                name: port.name.clone(),
-                shape: port.shape.clone(),
-                growing,
-            });
+            states.push(StateShape { name: port.name.clone(), shape: port.shape.clone(), growing });
         }
         let any_growing = states.iter().any(|state| state.growing.is_some());
         // Fixed states hold positions when they are caches [.., tokens, head size] and nothing
@@ -131,10 +121,7 @@ fn inputs(ports: &[PortDescriptor]) -> Option<(usize, usize)> {
     let names: Vec<String> = ports.iter().map(|p| p.name.to_lowercase()).collect();
     let position = |n: &String| n.contains("pos");
     let token = |n: &String| !position(n) && (n.contains("token") || n.contains("id"));
-    match (
-        names.iter().position(position),
-        names.iter().position(token),
-    ) {
+    match (names.iter().position(position), names.iter().position(token)) {
         (Some(p), Some(t)) => Some((t, p)),
         (Some(p), None) => Some((1 - p, p)),
         (None, Some(t)) => Some((t, 1 - t)),
@@ -151,17 +138,11 @@ fn logits(ports: &[PortDescriptor]) -> Option<(usize, usize)> {
         ) => Some(*vocabulary),
         _ => None,
     };
-    let fitting: Vec<(usize, usize)> = ports
-        .iter()
-        .enumerate()
-        .filter_map(|(i, p)| Some((i, fits(p)?)))
-        .collect();
+    let fitting: Vec<(usize, usize)> =
+        ports.iter().enumerate().filter_map(|(i, p)| Some((i, fits(p)?))).collect();
     match fitting.as_slice() {
         [one] => Some(*one),
-        several => several
-            .iter()
-            .find(|(i, _)| ports[*i].name.to_lowercase().contains("logit"))
-            .copied(),
+        several => several.iter().find(|(i, _)| ports[*i].name.to_lowercase().contains("logit")).copied(),
     }
 }
 
@@ -172,12 +153,7 @@ fn list(ports: &[PortDescriptor]) -> String {
     let extent = |d: &Option<usize>| d.map_or("?".into(), |n| n.to_string());
     let show = |port: &PortDescriptor| {
         let shape: Vec<String> = port.shape.iter().map(extent).collect();
-        format!(
-            "{} {} [{}]",
-            port.name,
-            port.element.name(),
-            shape.join(", ")
-        )
+        format!("{} {} [{}]", port.name, port.element.name(), shape.join(", "))
     };
     ports.iter().map(show).collect::<Vec<_>>().join(", ")
 }
@@ -188,11 +164,7 @@ mod tests {
 
     fn port(name: &str, element: ElementType, shape: &[i64]) -> PortDescriptor {
         let shape = shape.iter().map(|d| usize::try_from(*d).ok()).collect();
-        PortDescriptor {
-            name: name.into(),
-            element,
-            shape,
-        }
+        PortDescriptor { name: name.into(), element, shape }
     }
 
     fn decoder(states: Vec<PortDescriptor>) -> FunctionDescriptor {
@@ -215,20 +187,14 @@ mod tests {
     fn a_growing_cache_is_recognized_in_any_order() {
         let function = decoder(vec![cache("keyCache", -1), cache("valueCache", -1)]);
         let found = Signature::of(&function).unwrap();
-        assert_eq!(
-            (found.token_input, found.position_input, found.vocabulary),
-            (1, 0, 320)
-        );
+        assert_eq!((found.token_input, found.position_input, found.vocabulary), (1, 0, 320));
         assert_eq!((found.fixed_capacity, found.rewinds), (None, true));
         assert_eq!(found.states[0].growing, Some(3));
     }
 
     #[test]
     fn fixed_caches_bound_the_context() {
-        let found = Signature::of(&decoder(vec![
-            cache("keyCache", 64),
-            cache("valueCache", 32),
-        ]));
+        let found = Signature::of(&decoder(vec![cache("keyCache", 64), cache("valueCache", 32)]));
         let found = found.unwrap();
         assert_eq!((found.fixed_capacity, found.rewinds), (Some(32), true));
     }
@@ -247,10 +213,7 @@ mod tests {
         let mut function = decoder(vec![]);
         function.inputs = vec![port("image", ElementType::F32, &[1, 3, 224, 224])];
         let error = Signature::of(&function).unwrap_err().to_string();
-        assert!(
-            error.contains("found image") && error.contains("[1, 3, 224, 224]"),
-            "{error}"
-        );
+        assert!(error.contains("found image") && error.contains("[1, 3, 224, 224]"), "{error}");
         let mut function = decoder(vec![]);
         function.outputs = vec![port("embedding", ElementType::F16, &[1, 384])];
         let error = Signature::of(&function).unwrap_err().to_string();
@@ -268,14 +231,8 @@ mod tests {
         let mut generate = decoder(vec![]);
         generate.name = "generate".into();
         let functions = [encoder, generate];
-        assert_eq!(
-            Signature::find(&functions, &[]).unwrap().function,
-            "generate"
-        );
+        assert_eq!(Signature::find(&functions, &[]).unwrap().function, "generate");
         let preferred = ["generate".to_string()];
-        assert_eq!(
-            Signature::find(&functions, &preferred).unwrap().function,
-            "generate"
-        );
+        assert_eq!(Signature::find(&functions, &preferred).unwrap().function, "generate");
     }
 }

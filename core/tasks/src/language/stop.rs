@@ -36,20 +36,14 @@ pub fn end_of_turn_ids(
     template: Option<&ChatTemplate>,
 ) -> Vec<u32> {
     let mut ids = Vec::new();
-    for config in [&files.generation_config, &files.config]
-        .into_iter()
-        .flatten()
-    {
+    for config in [&files.generation_config, &files.config].into_iter().flatten() {
         match config.get("eos_token_id") {
             Some(Value::Array(list)) => ids.extend(list.iter().filter_map(id)),
             Some(value) => ids.extend(id(value)),
             None => {}
         }
     }
-    for config in [&files.tokenizer_config, &files.special_tokens_map]
-        .into_iter()
-        .flatten()
-    {
+    for config in [&files.tokenizer_config, &files.special_tokens_map].into_iter().flatten() {
         let token = config.get("eos_token");
         let text = token.and_then(|t| t.as_str().or_else(|| t.get("content")?.as_str()));
         ids.extend(text.and_then(|text| tokenizer.id(text)));
@@ -57,9 +51,7 @@ pub fn end_of_turn_ids(
     let special = |text: &str| tokenizer.id(text).filter(|id| tokenizer.is_special(*id));
     // Where a turn has channels, `<|end|>` ends a channel and `<|return|>` or `<|call|>` the turn.
     let channels = special("<|return|>").is_some() && special("<|call|>").is_some();
-    let spelled = END_OF_TURN
-        .iter()
-        .filter(|text| !(channels && **text == "<|end|>"));
+    let spelled = END_OF_TURN.iter().filter(|text| !(channels && **text == "<|end|>"));
     ids.extend(spelled.filter_map(|text| special(text)));
     ids.extend(template.and_then(|template| closing_token(tokenizer, template)));
     ids.sort_unstable();
@@ -75,14 +67,8 @@ fn id(value: &Value) -> Option<u32> {
 fn closing_token(tokenizer: &Tokenizer, template: &ChatTemplate) -> Option<u32> {
     const MARK: &str = "qzxjk";
     let messages = [
-        Message {
-            role: "user",
-            content: "hello".into(),
-        },
-        Message {
-            role: "assistant",
-            content: MARK.into(),
-        },
+        Message { role: "user", content: "hello".into() },
+        Message { role: "assistant", content: MARK.into() },
     ];
     let text = template.render(&messages, false).ok()?;
     let tail = text.rsplit_once(MARK)?.1.trim_start();
@@ -101,10 +87,7 @@ impl StopMatcher {
     /// Empty strings are left out: they would match before any text.
     pub fn new(stops: &[String]) -> StopMatcher {
         let stops = stops.iter().filter(|s| !s.is_empty()).cloned().collect();
-        StopMatcher {
-            stops,
-            held: String::new(),
-        }
+        StopMatcher { stops, held: String::new() }
     }
 
     /// Adds text. Returns what can be shown and, when one matched, the stop string; the text
@@ -124,12 +107,7 @@ impl StopMatcher {
             shown.truncate(at);
             return (shown, Some(stop));
         }
-        let keep = self
-            .stops
-            .iter()
-            .map(|stop| overlap(&self.held, stop))
-            .max()
-            .unwrap_or(0);
+        let keep = self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
         let rest = self.held.split_off(self.held.len() - keep);
         (std::mem::replace(&mut self.held, rest), None)
     }
@@ -144,10 +122,7 @@ impl StopMatcher {
 fn overlap(text: &str, stop: &str) -> usize {
     let longest = text.len().min(stop.len().saturating_sub(1));
     let (text, stop) = (text.as_bytes(), stop.as_bytes());
-    (1..=longest)
-        .rev()
-        .find(|n| text[text.len() - n..] == stop[..*n])
-        .unwrap_or(0)
+    (1..=longest).rev().find(|n| text[text.len() - n..] == stop[..*n]).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -173,15 +148,9 @@ mod tests {
     #[test]
     fn stop_strings_match_across_pieces() {
         let (shown, stop) = stream(&["\nUser:"], &["Hello\n", "Us", "er: x"]);
-        assert_eq!(
-            (shown.concat().as_str(), stop.as_deref()),
-            ("Hello", Some("\nUser:"))
-        );
+        assert_eq!((shown.concat().as_str(), stop.as_deref()), ("Hello", Some("\nUser:")));
         let (shown, stop) = stream(&["abc", "b"], &["xa", "bc"]);
-        assert_eq!(
-            (shown.concat().as_str(), stop.as_deref()),
-            ("x", Some("abc"))
-        );
+        assert_eq!((shown.concat().as_str(), stop.as_deref()), ("x", Some("abc")));
     }
 
     #[test]
@@ -222,10 +191,7 @@ mod tests {
             ..Default::default()
         };
         let tokenizer = Tokenizer::new(&files).unwrap();
-        assert_eq!(
-            end_of_turn_ids(&files, &tokenizer, None),
-            [1, 3, 4, 5, 8, 9]
-        );
+        assert_eq!(end_of_turn_ids(&files, &tokenizer, None), [1, 3, 4, 5, 8, 9]);
         let source = "{% for m in messages %}{{ m.content }} [close]\n{% endfor %}";
         let template = ChatTemplate::new(source, Default::default(), || 0).unwrap();
         let ids = end_of_turn_ids(&files, &tokenizer, Some(&template));

@@ -27,15 +27,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] = [
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-];
+const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// Formats seconds since 1970 as C's `strftime` does; unknown conversions stay as written.
 pub(super) fn strftime(format: &str, seconds: i64) -> String {
@@ -51,11 +43,7 @@ pub(super) fn strftime(format: &str, seconds: i64) -> String {
         let plain = spec[1..].strip_prefix('-');
         let code = plain.unwrap_or(&spec[1..]).chars().next();
         let number = |n: i64| {
-            if plain.is_some() {
-                n.to_string()
-            } else {
-                format!("{n:02}")
-            }
+            if plain.is_some() { n.to_string() } else { format!("{n:02}") }
         };
         let hour = second / 3600;
         let text = match code {
@@ -95,14 +83,8 @@ mod tests {
     fn formats_like_c() {
         let moment = 1_709_210_096; // 2024-02-29 12:34:56 UTC, a Thursday
         assert_eq!(strftime("%Y-%m-%d %H:%M:%S", moment), "2024-02-29 12:34:56");
-        assert_eq!(
-            strftime("%d %b %Y, %A %-I%p", moment),
-            "29 Feb 2024, Thursday 12PM"
-        );
-        assert_eq!(
-            strftime("%B %-d %y %F 100%% %q %", 0),
-            "January 1 70 1970-01-01 100% %q %"
-        );
+        assert_eq!(strftime("%d %b %Y, %A %-I%p", moment), "29 Feb 2024, Thursday 12PM");
+        assert_eq!(strftime("%B %-d %y %F 100%% %q %", 0), "January 1 70 1970-01-01 100% %q %");
         assert_eq!(strftime("%Y-%m-%d", -86_400), "1969-12-31");
     }
 }

@@ -38,16 +38,10 @@ impl SpecialTokens {
     /// From `tokenizer_config.json`, then `special_tokens_map.json`.
     pub fn declared(files: &TokenizerFiles) -> SpecialTokens {
         let find = |key: &str| {
-            [&files.tokenizer_config, &files.special_tokens_map]
-                .into_iter()
-                .flatten()
-                .find_map(|file| {
-                    let token = file.get(key)?;
-                    token
-                        .as_str()
-                        .or_else(|| token.get("content")?.as_str())
-                        .map(str::to_owned)
-                })
+            [&files.tokenizer_config, &files.special_tokens_map].into_iter().flatten().find_map(|file| {
+                let token = file.get(key)?;
+                token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
+            })
         };
         SpecialTokens {
             bos_token: find("bos_token"),
@@ -74,17 +68,13 @@ impl ChatTemplate {
         files: &TokenizerFiles,
         clock: fn() -> i64,
     ) -> Result<Option<ChatTemplate>, LanguageError> {
-        let in_config = files
-            .tokenizer_config
-            .as_ref()
-            .and_then(|c| c.get("chat_template"));
+        let in_config = files.tokenizer_config.as_ref().and_then(|c| c.get("chat_template"));
         let source = match (&files.chat_template, in_config) {
             (Some(source), _) => source.as_str(),
             (None, Some(serde_json::Value::String(source))) => source,
             (None, Some(serde_json::Value::Array(list))) => {
                 let named = |t: &&serde_json::Value| t["name"] == "default";
-                let Some(source) = list.iter().find(named).and_then(|t| t["template"].as_str())
-                else {
+                let Some(source) = list.iter().find(named).and_then(|t| t["template"].as_str()) else {
                     return Ok(None);
                 };
                 source
@@ -104,22 +94,16 @@ impl ChatTemplate {
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
         environment.set_fuel(Some(FUEL));
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", |message: String| -> Result<Value, _> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
-        environment.add_function("strftime_now", move |format: &str| {
-            strftime(format, clock())
-        });
+        environment.add_function("strftime_now", move |format: &str| strftime(format, clock()));
         environment.add_filter("tojson", to_json);
         environment
             .add_template_owned(NAME, without_generation_tags(source))
             .map_err(|error| describe(&error))?;
-        Ok(ChatTemplate {
-            environment,
-            tokens,
-        })
+        Ok(ChatTemplate { environment, tokens })
     }
 
     /// The prompt's text. With `reply`, up to where the assistant's answer starts.
@@ -145,10 +129,7 @@ fn describe(error: &minijinja::Error) -> LanguageError {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     };
-    LanguageError::Template {
-        line: error.line(),
-        reason,
-    }
+    LanguageError::Template { line: error.line(), reason }
 }
 
 /// `{% generation %}` marks the assistant's tokens for training; here it is always-true `if`.
@@ -177,30 +158,22 @@ fn without_generation_tags(source: &str) -> String {
 /// Python's `json.dumps(value, ensure_ascii=False, indent=…)`.
 fn to_json(value: Value, options: Kwargs) -> Result<Value, minijinja::Error> {
     let indent: Option<usize> = options.get("indent")?;
-    let bad = |error: serde_json::Error| {
-        minijinja::Error::new(ErrorKind::BadSerialization, error.to_string())
-    };
+    let bad =
+        |error: serde_json::Error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string());
     let mut bytes = Vec::new();
     match indent {
         Some(width) => {
             let spaces = vec![b' '; width.min(16)];
             let formatter = serde_json::ser::PrettyFormatter::with_indent(&spaces);
             value
-                .serialize(&mut serde_json::Serializer::with_formatter(
-                    &mut bytes, formatter,
-                ))
+                .serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))
                 .map_err(bad)?;
         }
         None => value
-            .serialize(&mut serde_json::Serializer::with_formatter(
-                &mut bytes,
-                PythonSpacing,
-            ))
+            .serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, PythonSpacing))
             .map_err(bad)?,
     }
-    Ok(Value::from_safe_string(
-        String::from_utf8_lossy(&bytes).into_owned(),
-    ))
+    Ok(Value::from_safe_string(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// `", "` and `": "` on one line.
@@ -212,11 +185,7 @@ impl serde_json::ser::Formatter for PythonSpacing {
         writer: &mut W,
         first: bool,
     ) -> std::io::Result<()> {
-        if first {
-            Ok(())
-        } else {
-            writer.write_all(b", ")
-        }
+        if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
     fn begin_object_key<W: ?Sized + std::io::Write>(
@@ -224,17 +193,10 @@ impl serde_json::ser::Formatter for PythonSpacing {
         writer: &mut W,
         first: bool,
     ) -> std::io::Result<()> {
-        if first {
-            Ok(())
-        } else {
-            writer.write_all(b", ")
-        }
+        if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
-    fn begin_object_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-    ) -> std::io::Result<()> {
+    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
         writer.write_all(b": ")
     }
 }
@@ -249,13 +211,8 @@ mod tests {
             eos_token: Some("</s>".into()),
             ..Default::default()
         };
-        let messages: Vec<Message> = messages
-            .iter()
-            .map(|(role, content)| Message {
-                role,
-                content: content.to_string(),
-            })
-            .collect();
+        let messages: Vec<Message> =
+            messages.iter().map(|(role, content)| Message { role, content: content.to_string() }).collect();
         ChatTemplate::new(source, tokens, || 1_709_210_096)?.render(&messages, true)
     }
 
@@ -278,10 +235,7 @@ mod tests {
                  {{- 'a</think>b'.split('</think>')[-1].lstrip('\n') }}|{{ messages[0].get('x') }}",
                 "0|True|b|None",
             ),
-            (
-                "{{ strftime_now('%d %b %Y') }}|{{ undefined_name }}|",
-                "29 Feb 2024||",
-            ),
+            ("{{ strftime_now('%d %b %Y') }}|{{ undefined_name }}|", "29 Feb 2024||"),
             (
                 "{{ {'a': [1, 'é<']} | tojson }}{% generation %}x{%- endgeneration -%} y",
                 "{\"a\": [1, \"é<\"]}xy",
@@ -296,16 +250,11 @@ mod tests {
     #[test]
     fn errors_name_the_line() {
         let error = render("a\nb\n{{ raise_exception('roles must alternate') }}", &[]);
-        assert_eq!(
-            error.unwrap_err().to_string(),
-            "chat template (line 3): roles must alternate"
-        );
+        assert_eq!(error.unwrap_err().to_string(), "chat template (line 3): roles must alternate");
         let error = render("a\n{% for x in %}", &[]).unwrap_err().to_string();
         assert!(error.starts_with("chat template (line 2): "), "{error}");
-        let error = render(
-            "{% for i in range(9000) %}{% for j in range(9000) %}{% endfor %}{% endfor %}",
-            &[],
-        );
+        let error =
+            render("{% for i in range(9000) %}{% for j in range(9000) %}{% endfor %}{% endfor %}", &[]);
         assert!(error.is_err());
     }
 
@@ -319,12 +268,7 @@ mod tests {
             "chat_template": [{"name": "tool", "template": "T"},
                               {"name": "default", "template": "{{ bos_token }}{{ eos_token }}"}]
         }));
-        let text = |files: &_| {
-            ChatTemplate::declared(files, clock)
-                .unwrap()
-                .unwrap()
-                .render(&[], true)
-        };
+        let text = |files: &_| ChatTemplate::declared(files, clock).unwrap().unwrap().render(&[], true);
         assert_eq!(text(&files).unwrap(), "<b><e>");
         files.chat_template = Some("J".into());
         assert_eq!(text(&files).unwrap(), "J");

@@ -14,9 +14,7 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::from_bytes(&files.tokenizer)
             .map_err(|error| LanguageError::Tokenizer(format!("tokenizer.json: {error}")))?;
         inner.with_padding(None);
-        inner
-            .with_truncation(None)
-            .map_err(|error| LanguageError::Tokenizer(error.to_string()))?;
+        inner.with_truncation(None).map_err(|error| LanguageError::Tokenizer(error.to_string()))?;
         Ok(Tokenizer { inner })
     }
 
@@ -65,20 +63,12 @@ impl Tokenizer {
 
     /// Whether the tokenizer declares this id a special token.
     pub fn is_special(&self, id: u32) -> bool {
-        self.inner
-            .get_added_tokens_decoder()
-            .get(&id)
-            .is_some_and(|token| token.special)
+        self.inner.get_added_tokens_decoder().get(&id).is_some_and(|token| token.special)
     }
 
     /// A decoder for one stream of tokens.
     pub fn detokenizer(&self) -> Detokenizer<'_> {
-        Detokenizer {
-            tokenizer: self,
-            window: Vec::new(),
-            pending: 0,
-            emitted: String::new(),
-        }
+        Detokenizer { tokenizer: self, window: Vec::new(), pending: 0, emitted: String::new() }
     }
 }
 
@@ -106,17 +96,9 @@ impl Detokenizer<'_> {
         self.window.push(id);
         self.pending += 1;
         let text = self.tokenizer.decode(&self.window)?;
-        let held = text
-            .chars()
-            .rev()
-            .take(UNFINISHED)
-            .take_while(|c| *c == REPLACEMENT)
-            .count();
+        let held = text.chars().rev().take(UNFINISHED).take_while(|c| *c == REPLACEMENT).count();
         let certain = text.len() - held * REPLACEMENT.len_utf8();
-        match text
-            .get(..certain)
-            .and_then(|t| t.strip_prefix(self.emitted.as_str()))
-        {
+        match text.get(..certain).and_then(|t| t.strip_prefix(self.emitted.as_str())) {
             Some(piece) => {
                 let piece = piece.to_owned();
                 self.emitted.push_str(&piece);
@@ -135,9 +117,7 @@ impl Detokenizer<'_> {
         let text = self.tokenizer.decode(&self.window)?;
         let rest = match text.strip_prefix(self.emitted.as_str()) {
             Some(rest) => rest.to_owned(),
-            None => self
-                .tokenizer
-                .decode(&self.window[self.window.len() - self.pending..])?,
+            None => self.tokenizer.decode(&self.window[self.window.len() - self.pending..])?,
         };
         self.settle()?;
         Ok(rest)
@@ -159,9 +139,8 @@ mod tests {
 
     /// A tokenizer with one token per byte, `<0x00>`…, as SentencePiece models fall back to.
     fn byte_fallback() -> Tokenizer {
-        let mut vocab: serde_json::Map<String, serde_json::Value> = (0..256u32)
-            .map(|b| (format!("<0x{b:02X}>"), json!(b)))
-            .collect();
+        let mut vocab: serde_json::Map<String, serde_json::Value> =
+            (0..256u32).map(|b| (format!("<0x{b:02X}>"), json!(b))).collect();
         vocab.insert("▁hi".into(), json!(256));
         vocab.insert("<unk>".into(), json!(257));
         build(json!({
@@ -178,19 +157,13 @@ mod tests {
     }
 
     fn build(json: serde_json::Value) -> Tokenizer {
-        let files = TokenizerFiles {
-            tokenizer: json.to_string().into_bytes(),
-            ..Default::default()
-        };
+        let files = TokenizerFiles { tokenizer: json.to_string().into_bytes(), ..Default::default() };
         Tokenizer::new(&files).unwrap()
     }
 
     fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
         let mut detokenizer = tokenizer.detokenizer();
-        let mut pieces: Vec<String> = ids
-            .iter()
-            .map(|id| detokenizer.push(*id).unwrap())
-            .collect();
+        let mut pieces: Vec<String> = ids.iter().map(|id| detokenizer.push(*id).unwrap()).collect();
         pieces.push(detokenizer.finish().unwrap());
         pieces
     }
@@ -202,10 +175,7 @@ mod tests {
         let ids: Vec<u32> = text.bytes().map(u32::from).collect();
         let pieces = stream(&tokenizer, &ids);
         assert_eq!(pieces.concat(), text);
-        assert!(
-            pieces.iter().all(|piece| !piece.contains(REPLACEMENT)),
-            "{pieces:?}"
-        );
+        assert!(pieces.iter().all(|piece| !piece.contains(REPLACEMENT)), "{pieces:?}");
         assert_eq!(pieces[0], "a");
         assert_eq!(pieces[2], "é");
     }
@@ -213,10 +183,7 @@ mod tests {
     #[test]
     fn leading_spaces_between_words_survive() {
         let tokenizer = byte_fallback();
-        assert_eq!(
-            stream(&tokenizer, &[256, 256, 256]),
-            ["hi", " hi", " hi", ""]
-        );
+        assert_eq!(stream(&tokenizer, &[256, 256, 256]), ["hi", " hi", " hi", ""]);
     }
 
     #[test]
@@ -244,14 +211,8 @@ mod tests {
         assert!(tokenizer.check(300).is_ok());
         assert!(tokenizer.check(tokenizer.len() * 2).is_err());
         assert!(tokenizer.check(200).is_err());
-        let files = TokenizerFiles {
-            tokenizer: b"not json".to_vec(),
-            ..Default::default()
-        };
-        let error = Tokenizer::new(&files)
-            .err()
-            .map(|e| e.to_string())
-            .unwrap_or_default();
+        let files = TokenizerFiles { tokenizer: b"not json".to_vec(), ..Default::default() };
+        let error = Tokenizer::new(&files).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.starts_with("tokenizer: tokenizer.json"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use super::{Fault, LowerCx};
 use crate::expr::{Expr, Func};
 use crate::gpu::dispatch::{Binding, Dispatch, Target};
 use crate::plan::Plan;
-use crate::step::{BufferId, Kind, Round, Step, Storage, View};
+use crate::step::{Kind, Round, Step, Storage, View};
 
 /// Parameter words a dispatch can have.
 const MAX_PARAMS: usize = 64;
@@ -244,8 +244,4 @@ impl<'a> Shader<'a> {
         })
     }
 
-    /// Buffer of the result.
-    pub fn result_buffer(&self) -> BufferId {
-        self.step.writes[0].buffer
-    }
 }

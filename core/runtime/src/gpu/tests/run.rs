@@ -62,6 +62,22 @@ fn steps_inside_a_bucket_create_nothing_and_do_not_allocate() {
 }
 
 #[test]
+fn only_the_part_of_an_input_that_is_read_is_written() {
+    let Some(device) = device() else { return };
+    let (mut plan, dispatches) = chain(1, 16);
+    // The last two elements.
+    plan.inputs[0].part = Some((&Expr::from(Sym(0)) - &Expr::from(2i64), Expr::from(2i64)));
+    let mut layout = lay_out(&device, plan, &dispatches).unwrap();
+    let before = device.counters().bytes_written;
+    layout.run_blocking(&[16, 0], &[words(&[1.0; 16])], &[OutputWant::all(0)]).unwrap();
+    assert_eq!(floats(layout.output(0))[12..], [0.0, 0.0, 2.0, 2.0]);
+    // And two parameter words of the one dispatch, of which the second is already 0.
+    assert_eq!(device.counters().bytes_written - before, 8 + 4);
+    // A part that begins before the input has nothing to write.
+    layout.run_blocking(&[1, 0], &[words(&[1.0])], &[]).unwrap();
+}
+
+#[test]
 fn temporaries_share_slots_and_pipelines_are_shared() {
     let Some(device) = device() else { return };
     let (plan, dispatches) = chain(10, 1024);

@@ -1,0 +1,89 @@
+//! Bytes of the asset's constants.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use coreai_asset::{Asset, AssetError, ConstantRef};
+
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::step::Role;
+
+/// Bounds that let an executor run on worker threads; none on wasm.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) trait Shared: Send + Sync {}
+#[cfg(not(target_arch = "wasm32"))]
+impl<T: Send + Sync> Shared for T {}
+/// Bounds that let an executor run on worker threads; none on wasm.
+#[cfg(target_arch = "wasm32")]
+pub(super) trait Shared {}
+#[cfg(target_arch = "wasm32")]
+impl<T> Shared for T {}
+
+/// Access to constant bytes by file range.
+pub(super) trait Constants: Shared {
+    /// The bytes, when the range exists.
+    fn bytes(&self, range: &Range<u64>) -> Option<&[u8]>;
+}
+
+/// Constants of an asset: in place where its source is mapped or in memory, else read once.
+pub(super) struct AssetConstants {
+    asset: Arc<Asset>,
+    read: HashMap<(u64, u64), Vec<u8>>,
+}
+
+impl AssetConstants {
+    pub fn new(plan: &Plan, asset: Arc<Asset>) -> Result<AssetConstants, Error> {
+        let mut read = HashMap::new();
+        let source = asset.source();
+        for constant in plan.buffers.iter().flat_map(|buffer| constants(&buffer.role)).flatten() {
+            let range = constant.range.clone();
+            if source.slice(range.clone()).is_none() {
+                let bytes = ready(source.read(range.clone()), &range)?;
+                read.insert((range.start, range.end), bytes.into_owned());
+            }
+        }
+        Ok(AssetConstants { asset, read })
+    }
+}
+
+impl Constants for AssetConstants {
+    fn bytes(&self, range: &Range<u64>) -> Option<&[u8]> {
+        self.asset
+            .source()
+            .slice(range.clone())
+            .or_else(|| self.read.get(&(range.start, range.end)).map(Vec::as_slice))
+    }
+}
+
+/// The result of a read that is ready at once, as those of native sources are.
+fn ready<T>(
+    future: impl Future<Output = Result<T, AssetError>>,
+    range: &Range<u64>,
+) -> Result<T, AssetError> {
+    let mut context = Context::from_waker(Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => Err(AssetError::Source {
+            start: range.start,
+            end: range.end,
+            reason: "the CPU unit needs the file in memory".into(),
+        }),
+    }
+}
+
+/// The constants that a buffer's role names.
+fn constants(role: &Role) -> [Option<&ConstantRef>; 4] {
+    match role {
+        Role::Constant(constant) => [Some(constant), None, None, None],
+        Role::Quant(source) => [
+            Some(&source.codes),
+            Some(&source.scale),
+            source.zero.as_ref().map(|zero| &zero.0),
+            source.min.as_ref(),
+        ],
+        _ => [None; 4],
+    }
+}

@@ -1,0 +1,144 @@
+//! Window reductions.
+
+use crate::step::{Kind, ReduceOp};
+
+use super::memory::Operand;
+use super::reduce::single;
+use super::{Env, Fault, threads};
+
+/// One spatial axis.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Axis {
+    pub input: usize,
+    pub output: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub dilation: usize,
+}
+
+impl Axis {
+    /// The spatial axes, padded in front to three.
+    pub fn three(
+        input: &[usize],
+        output: &[usize],
+        kernel: &[usize],
+        stride: &[u32],
+        dilation: &[u32],
+    ) -> Result<[Axis; 3], Fault> {
+        let n = input.len();
+        let equal = [output.len(), kernel.len(), stride.len(), dilation.len()].iter().all(|&len| len == n);
+        if !equal || !(1..=3).contains(&n) || stride.contains(&0) || dilation.contains(&0) {
+            return Err(Fault::program(format!(
+                "a window of {kernel:?}, strides {stride:?}, dilations {dilation:?} over {input:?}"
+            )));
+        }
+        let mut axes = [Axis { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1 }; 3];
+        for i in 0..n {
+            axes[3 - n + i] = Axis {
+                input: input[i],
+                output: output[i],
+                kernel: kernel[i],
+                stride: stride[i] as usize,
+                dilation: dilation[i] as usize,
+            };
+        }
+        Ok(axes)
+    }
+
+    /// First position of a window and its number of taps inside the input.
+    fn window(&self, at: usize) -> (usize, usize) {
+        let start = at.saturating_mul(self.stride);
+        let reach = self.input.saturating_sub(start).div_ceil(self.dilation);
+        (start, reach.min(self.kernel))
+    }
+
+    /// Whether every window lies inside the input.
+    pub fn inside(&self) -> bool {
+        if self.output == 0 {
+            return true;
+        }
+        let start = (self.output - 1).checked_mul(self.stride);
+        let span = self.kernel.checked_sub(1).and_then(|k| k.checked_mul(self.dilation));
+        start.zip(span).and_then(|(a, b)| a.checked_add(b)).is_some_and(|end| end < self.input)
+    }
+}
+
+/// The `Pool` kernel.
+pub(super) fn pool(
+    op: ReduceOp,
+    kernel: &[u32],
+    stride: &[u32],
+    dilation: &[u32],
+    reads: &[Operand],
+    dims: &[usize],
+    out: &mut [u32],
+    env: &mut Env,
+) -> Result<(), Fault> {
+    let x = single(reads)?;
+    if dims.len() < 3 || x.dims().len() != dims.len() || x.dims()[..2] != dims[..2] {
+        return Err(Fault::program(format!("pooling {:?} does not give {dims:?}", x.dims())));
+    }
+    let mut sizes = [0usize; 3];
+    for (size, &k) in sizes.iter_mut().zip(kernel) {
+        *size = k as usize;
+    }
+    let kernel = sizes.get(..kernel.len()).unwrap_or(&[]);
+    let axes = Axis::three(&x.dims()[2..], &dims[2..], kernel, stride, dilation)?;
+    let [d, h, w] = axes;
+    let (input, output) = (d.input * h.input * w.input, d.output * h.output * w.output);
+    let (kind, wide) = (x.kind, env.wide);
+    let values = x.dense(&mut env.scratch.a)?;
+    let taps = d.kernel.saturating_mul(h.kernel).saturating_mul(w.kernel);
+    threads::rows(out, output, output.saturating_mul(taps), |plane, out| {
+        let x = &values[plane * input..(plane + 1) * input];
+        for (at, o) in out.iter_mut().enumerate() {
+            let windows = [
+                d.window(at / (h.output * w.output)),
+                h.window(at / w.output % h.output),
+                w.window(at % w.output),
+            ];
+            let window = Window { x, axes: &axes, windows };
+            *o = match (kind, op) {
+                (Kind::F32, ReduceOp::Max) => window
+                    .fold(f32::NEG_INFINITY, |a, bits| {
+                        let b = f32::from_bits(bits);
+                        if b > a || b.is_nan() { b } else { a }
+                    })
+                    .to_bits(),
+                (Kind::F32, _) if wide => {
+                    (window.fold(0f64, |a, b| a + f64::from(f32::from_bits(b))) as f32).to_bits()
+                }
+                (Kind::F32, _) => window.fold(0f32, |a, b| a + f32::from_bits(b)).to_bits(),
+                (Kind::I32, ReduceOp::Max) => window.fold(i32::MIN, |a, b| a.max(b as i32)) as u32,
+                (_, ReduceOp::Max) => window.fold(0, |a: u32, b| a.max(b)),
+                _ => window.fold(0, |a: u32, b| a.wrapping_add(b)),
+            };
+        }
+    });
+    Ok(())
+}
+
+/// A clipped window over one plane.
+struct Window<'a> {
+    x: &'a [u32],
+    axes: &'a [Axis; 3],
+    /// Start and taps per axis.
+    windows: [(usize, usize); 3],
+}
+
+impl Window<'_> {
+    fn fold<T>(&self, first: T, f: impl Fn(T, u32) -> T) -> T {
+        let [d, h, w] = self.axes;
+        let [(d0, dn), (h0, hn), (w0, wn)] = self.windows;
+        let mut sum = first;
+        for i in 0..dn {
+            for j in 0..hn {
+                let row = ((d0 + i * d.dilation) * h.input + h0 + j * h.dilation) * w.input + w0;
+                for k in 0..wn {
+                    sum = f(sum, self.x[row + k * w.dilation]);
+                }
+            }
+        }
+        sum
+    }
+}
