@@ -191,7 +191,7 @@ impl AIModel {
     /// The adapter, or the processor for the CPU unit.
     pub fn adapter_name(&self) -> String {
         match &self.unit {
-            Unit::Cpu => format!("CPU, {} threads", crate::cpu::threads()),
+            Unit::Cpu => format!("CPU, {} threads", crate::cpu::threads::width()),
             Unit::Gpu { device, .. } => format!("{} ({})", device.info().name, device.info().backend),
         }
     }

@@ -25,7 +25,7 @@ mod sort;
 mod step;
 #[cfg(test)]
 mod tests;
-mod threads;
+pub(crate) mod threads;
 mod vector;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 const SERIAL: usize = 40_000;
 
 /// Number of threads that work at once.
-pub(super) fn width() -> usize {
+pub(crate) fn width() -> usize {
     #[cfg(not(target_arch = "wasm32"))]
     return rayon::current_num_threads();
     #[cfg(target_arch = "wasm32")]
