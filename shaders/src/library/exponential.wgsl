@@ -37,10 +37,11 @@ fn flog(v: f32) -> f32 {
   return (m + y) + 0.693359375 * e;
 }
 //@ sigmoid
-fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + fexp(clamp_up(-x))); }
-//@ clamp_up
-// Keeps 1 + e^x finite; NaN passes.
-fn clamp_up(x: f32) -> f32 { return select(x, 88.0, order_key(x) > 0x42b00000 && !is_nan(x)); }
+fn sigmoid(x: f32) -> f32 {
+  // Where 1 + e^-x would overflow, e^x; it is 0 at −inf.
+  if (order_key(x) < -0x42b00000 && !is_nan(x)) { return fexp(x); }
+  return 1.0 / (1.0 + fexp(-x));
+}
 //@ ftanh
 fn ftanh(x: f32) -> f32 {
   if (is_nan(x)) { return x; }

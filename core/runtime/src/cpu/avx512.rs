@@ -75,11 +75,7 @@ pub unsafe fn dot4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales) -> f3
         for g in 0..whole {
             let words = _mm512_loadu_si512(codes.as_ptr().add(g * 64).cast());
             let part = group(x.as_ptr().add(g * 128), words, table);
-            let four = if direct {
-                _mm_cvtph_ps(_mm_loadl_epi64(scales.bytes.as_ptr().add(g * 8).cast()))
-            } else {
-                four_scales(scales, g * 128, 4)
-            };
+            let four = four_scales(scales, direct, g * 128, 4);
             acc = fma(part, _mm512_permutexvar_ps(quarters, _mm512_castps128_ps512(four)), acc);
         }
         let rest = k % 128;
@@ -87,16 +83,25 @@ pub unsafe fn dot4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales) -> f3
             let mask = (1u32 << (rest / 8)) - 1;
             let words = _mm512_maskz_loadu_epi32(mask as u16, codes.as_ptr().add(whole * 64).cast());
             let part = group(x.as_ptr().add(whole * 128), words, table);
-            let four = four_scales(scales, whole * 128, rest / 32);
+            let four = four_scales(scales, direct, whole * 128, rest / 32);
             acc = fma(part, _mm512_permutexvar_ps(quarters, _mm512_castps128_ps512(four)), acc);
         }
         total(acc)
     }
 }
 
-/// Scales of `count` runs of 32 elements from `at`; the others are 0.
+/// Scales of `count` ≤ 4 runs of 32 elements from `at`; the others are 0. `direct`: they are `count`
+/// consecutive halves.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
-fn four_scales(scales: &Scales, at: usize, count: usize) -> __m128 {
+unsafe fn four_scales(scales: &Scales, direct: bool, at: usize, count: usize) -> __m128 {
+    if direct {
+        let mask = (1u8 << count) - 1;
+        // SAFETY: `super::dot4` asserted a scale for every 32 elements; the mask hides the others.
+        return unsafe {
+            _mm_cvtph_ps(_mm_maskz_loadu_epi16(mask, scales.bytes.as_ptr().add(at / 32 * 2).cast()))
+        };
+    }
     let mut four = [0.0f32; 4];
     for (i, scale) in four.iter_mut().enumerate().take(count) {
         *scale = scales.at(at + i * 32);

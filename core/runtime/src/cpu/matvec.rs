@@ -125,11 +125,16 @@ pub(super) fn matvec(
     let columns = share.next_multiple_of(16).min(TASK.div_ceil(m)).min(n.next_multiple_of(16));
     for (w, sums) in sums.chunks_mut(plane).enumerate() {
         threads::chunks(sums, columns * m, k / 4 + 1, |start, piece| {
-            for (i, results) in piece.chunks_mut(m).enumerate() {
-                let column = start / m + i;
-                let (batch, column) = (column / n, column % n);
-                let at = weights[w].at(batch, 0, column);
-                activations.column(&weights[w], &methods[w], k, batch * m, at, results);
+            let mut column = start / m;
+            let mut rest = piece;
+            while !rest.is_empty() {
+                // Columns of one batch are equally far apart.
+                let (batch, first) = (column / n, column % n);
+                let count = (n - first).min(rest.len() / m);
+                let (now, later) = rest.split_at_mut(count * m);
+                activations.columns(&weights[w], &methods[w], k, batch * m, [batch, first], m, now);
+                column += count;
+                rest = later;
             }
         });
     }
@@ -160,40 +165,64 @@ pub(super) fn matvec(
 }
 
 impl Activations<'_> {
-    /// One column of B, at element `at`, with the lines of A from `line` on.
-    fn column(&self, weight: &Columns, method: &Method, k: usize, line: usize, at: usize, out: &mut [u32]) {
+    /// Consecutive columns of B, from `[batch, column]` on, with the `m` lines of A from `line` on.
+    /// `out` is `[columns][m]`.
+    #[allow(clippy::too_many_arguments)]
+    fn columns(
+        &self,
+        weight: &Columns,
+        method: &Method,
+        k: usize,
+        line: usize,
+        [batch, column]: [usize; 2],
+        m: usize,
+        out: &mut [u32],
+    ) {
+        let first = weight.at(batch, 0, column) as isize;
+        let at = |i: usize| (first + i as isize * weight.stride[1]) as usize;
         let x = |i: usize| &self.x[(line + i) * k..(line + i + 1) * k];
+        let columns = out.chunks_exact_mut(m).enumerate();
         match method {
             Method::Plain(bytes, element) => {
                 let size = if *element == ElementType::F32 { 4 } else { 2 };
-                let bytes = &bytes[at * size..(at + k) * size];
-                for (i, o) in out.iter_mut().enumerate() {
-                    *o = simd::dot(x(i), bytes, *element).to_bits();
+                for (j, out) in columns {
+                    let bytes = &bytes[at(j) * size..(at(j) + k) * size];
+                    for (i, o) in out.iter_mut().enumerate() {
+                        *o = simd::dot(x(i), bytes, *element).to_bits();
+                    }
                 }
             }
             Method::Codes8(q) => {
-                let codes = &q.codes.bytes[at..at + k];
-                let first = q.scale_row(at / k);
-                let scales = scales(q, first, k);
-                for (i, o) in out.iter_mut().enumerate() {
-                    let sum = simd::dot8(x(i), codes, q.signed(), &scales);
-                    *o = (sum + self.correction(q, first, k, line + i)).to_bits();
+                let rows = RowScales::new(q, k);
+                for (j, out) in columns {
+                    let codes = &q.codes.bytes[at(j)..at(j) + k];
+                    let first = rows.first(at(j));
+                    let scales = rows.scales(first);
+                    for (i, o) in out.iter_mut().enumerate() {
+                        let sum = simd::dot8(x(i), codes, rows.signed, &scales);
+                        *o = (sum + self.correction(q, first, k, line + i)).to_bits();
+                    }
                 }
             }
             Method::Codes4(q) => {
-                let codes = &q.codes.bytes[at / 2..(at + k) / 2];
-                let first = q.scale_row(at / k);
-                let scales = scales(q, first, k);
-                for (i, o) in out.iter_mut().enumerate() {
-                    let x = &self.reordered[(line + i) * self.padded..(line + i + 1) * self.padded];
-                    let sum = simd::dot4(x, codes, q.signed(), &scales);
-                    *o = (sum + self.correction(q, first, k, line + i)).to_bits();
+                let rows = RowScales::new(q, k);
+                for (j, out) in columns {
+                    let codes = &q.codes.bytes[at(j) / 2..(at(j) + k) / 2];
+                    let first = rows.first(at(j));
+                    let scales = rows.scales(first);
+                    for (i, o) in out.iter_mut().enumerate() {
+                        let x = &self.reordered[(line + i) * self.padded..(line + i + 1) * self.padded];
+                        let sum = simd::dot4(x, codes, rows.signed, &scales);
+                        *o = (sum + self.correction(q, first, k, line + i)).to_bits();
+                    }
                 }
             }
             Method::Load => threads::scratch(k, |row| {
-                weight.operand.load_run(at, weight.stride[0], row);
-                for (i, o) in out.iter_mut().enumerate() {
-                    *o = simd::dot(x(i), bytemuck::cast_slice(row), ElementType::F32).to_bits();
+                for (j, out) in columns {
+                    weight.operand.load_run(at(j), weight.stride[0], row);
+                    for (i, o) in out.iter_mut().enumerate() {
+                        *o = simd::dot(x(i), bytemuck::cast_slice(row), ElementType::F32).to_bits();
+                    }
                 }
             }),
         }
@@ -216,11 +245,43 @@ impl Activations<'_> {
     }
 }
 
-/// Scales of one row of a weight.
-fn scales<'a>(q: &Quantized<'a>, first: usize, k: usize) -> Scales<'a> {
-    let size = scale_bytes(q.format.scale);
-    let (first, block) = if q.scale.splat { (0, k) } else { (first, q.block()) };
-    Scales { bytes: &q.scale.bytes[first * size..(first + k / block) * size], element: q.format.scale, block }
+/// Finds the scales of rows of a weight.
+struct RowScales<'a, 'b> {
+    q: &'b Quantized<'a>,
+    k: usize,
+    signed: bool,
+    /// Bytes of a scale.
+    size: usize,
+    /// Elements per stored scale; the whole row when one scale stands for all.
+    block: usize,
+    /// Every row has scales of its own.
+    own: bool,
+}
+
+impl<'a, 'b> RowScales<'a, 'b> {
+    fn new(q: &'b Quantized<'a>, k: usize) -> RowScales<'a, 'b> {
+        let outer = q.format.blocks.len().saturating_sub(1);
+        RowScales {
+            q,
+            k,
+            signed: q.signed(),
+            size: scale_bytes(q.format.scale),
+            block: if q.scale.splat { k } else { q.block() },
+            own: q.format.blocks[..outer].iter().all(|&b| b == 1),
+        }
+    }
+
+    /// Number of the first scale of the row that begins at element `at`.
+    fn first(&self, at: usize) -> usize {
+        let row = at / self.k;
+        if self.own { row * (self.k / self.q.block()) } else { self.q.scale_row(row) }
+    }
+
+    fn scales(&self, first: usize) -> Scales<'a> {
+        let first = if self.q.scale.splat { 0 } else { first };
+        let bytes = &self.q.scale.bytes[first * self.size..(first + self.k / self.block) * self.size];
+        Scales { bytes, element: self.q.format.scale, block: self.block }
+    }
 }
 
 /// Reorders one line for [`simd::dot4`].

@@ -357,6 +357,37 @@ impl<'a> Operand<'a> {
         out
     }
 
+    /// Copies a matrix stored column by column into `out`, in blocks of lines; false when the words
+    /// do not lie like that.
+    pub fn turn(&self, out: &mut [u32]) -> bool {
+        // Lines copied together: as many words as a cache line has.
+        const LINES: usize = 16;
+        let Data::Word(bytes) = self.data else { return false };
+        let merged = &self.merged;
+        let rank = merged.rank;
+        if rank < 2 || merged.strides[rank - 2] != 1 || merged.dims[rank - 1] < LINES {
+            return false;
+        }
+        let (lines, n) = (merged.dims[rank - 2], merged.dims[rank - 1]);
+        let stride = merged.strides[rank - 1];
+        // Lines of one task do not leave their matrix.
+        for (plane, out) in out.chunks_mut(lines * n).enumerate() {
+            let base = merged.at(&merged.dims[..rank - 2], plane) as isize;
+            super::threads::chunks(out, LINES * n, 2, |at, out| {
+                let first = base + (at / n) as isize;
+                for column in (0..n).step_by(LINES) {
+                    for (i, line) in out.chunks_mut(n).enumerate() {
+                        for (j, o) in line[column..n.min(column + LINES)].iter_mut().enumerate() {
+                            let at = (first + i as isize + (column + j) as isize * stride) as usize * 4;
+                            *o = u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+                        }
+                    }
+                }
+            });
+        }
+        true
+    }
+
     /// All elements as words: in place, or loaded into `buffer`.
     pub fn dense<'b>(&self, buffer: &'b mut Vec<u32>) -> Result<&'b [u32], Fault>
     where

@@ -128,6 +128,18 @@ impl CpuExecutor {
         Ok(CpuExecutor::with_constants(plan, Box::new(constants), wide))
     }
 
+    /// An executor for a plan that reads nothing from an asset.
+    #[cfg(test)]
+    pub(crate) fn without_asset(plan: Arc<Plan>) -> CpuExecutor {
+        struct Nothing;
+        impl Constants for Nothing {
+            fn bytes(&self, _: &std::ops::Range<u64>) -> Option<&[u8]> {
+                None
+            }
+        }
+        CpuExecutor::with_constants(plan, Box::new(Nothing), false)
+    }
+
     fn with_constants(plan: Arc<Plan>, constants: Box<dyn Constants>, wide: bool) -> CpuExecutor {
         let ports = plan.buffers.iter().filter_map(|buffer| match buffer.role {
             Role::Output(port) => Some(port + 1),

@@ -97,6 +97,11 @@ pub(super) fn reduce(
     let kind = if matches!(op, ReduceOp::All | ReduceOp::Any) { Kind::Bool } else { x.kind };
     let count: usize = x.dims()[kept..].iter().product();
     let wide = env.wide;
+    let last = kept.checked_sub(1).filter(|&last| x.layout.strides()[last] == 1 && dims[last] >= 8);
+    if let (Some(last), Kind::F32, false, 2..) = (last, kind, wide, count) {
+        across(op, x, last, dims[last], count, out);
+        return Ok(());
+    }
     threads::rows(out, 1, count, |row, out| {
         let mut buffer = [0u32; PIECE];
         let mut sum = Sum::new(op, kind, wide);
@@ -107,6 +112,38 @@ pub(super) fn reduce(
         out[0] = sum.finish(op, count);
     });
     Ok(())
+}
+
+/// Reduces floats whose kept axis `last`, of `n` elements, is the contiguous one: many results at
+/// a time.
+fn across(op: ReduceOp, x: &Operand, last: usize, n: usize, count: usize, out: &mut [u32]) {
+    let rank = x.dims().len();
+    let step = PIECE.min(n);
+    threads::rows(out, n, n * count, |row, out| {
+        let mut buffer = [0f32; PIECE];
+        for from in (0..n).step_by(step) {
+            let sums: &mut [f32] = bytemuck::cast_slice_mut(&mut out[from..n.min(from + step)]);
+            let values = &mut buffer[..sums.len()];
+            let Sum::Float(first) = Sum::new(op, Kind::F32, false) else { return };
+            sums.fill(first);
+            let reduced = x.layout.part(last + 1, rank, row * n + from).merged();
+            reduced.runs(0, count, |offset, stride, _, len| {
+                for i in 0..len {
+                    x.load_run((offset as isize + i as isize * stride) as usize, 1, values);
+                    let pairs = sums.iter_mut().zip(&*values);
+                    match op {
+                        ReduceOp::Max => pairs.for_each(|(a, &b)| *a = if b > *a || b.is_nan() { b } else { *a }),
+                        ReduceOp::Min => pairs.for_each(|(a, &b)| *a = if b < *a || b.is_nan() { b } else { *a }),
+                        ReduceOp::Product => pairs.for_each(|(a, &b)| *a *= b),
+                        _ => pairs.for_each(|(a, &b)| *a += b),
+                    }
+                }
+            });
+            if op == ReduceOp::Mean {
+                sums.iter_mut().for_each(|sum| *sum /= count as f32);
+            }
+        }
+    });
 }
 
 /// The `Scan` kernel. Min and max skip NaN, as the CPU runtime does.

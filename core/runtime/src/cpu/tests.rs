@@ -1,6 +1,8 @@
 //! Plans built by hand, compared with naive formulas.
 
 mod attention;
+#[cfg(bench)]
+mod bench;
 mod elementwise;
 mod matmul;
 mod movement;
@@ -101,7 +103,7 @@ impl Case {
             element: ElementType::F32,
             dims: dims.iter().map(|&d| Expr::from(d)).collect(),
             buffer: Some(write.buffer),
-            part: Default::default(),
+            part: None,
         };
         let plan = Plan {
             function: "main".into(),

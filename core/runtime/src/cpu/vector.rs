@@ -117,12 +117,18 @@ pub(super) fn deviation<const FMA: bool>(x: &[f32], mean: f32) -> f32 {
 /// Largest element; NaN if there is one.
 #[inline(always)]
 pub(super) fn max<const FMA: bool>(x: &[f32]) -> f32 {
-    let mut best = f32::NEG_INFINITY;
-    let mut nan = false;
-    for &x in x {
-        best = if x > best { x } else { best };
-        nan |= x.is_nan();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let mut nan = [0u32; LANES];
+    let pieces = x.chunks_exact(LANES);
+    let rest = pieces.remainder();
+    for piece in pieces {
+        for ((lane, nan), &x) in lanes.iter_mut().zip(&mut nan).zip(piece) {
+            *lane = if x > *lane { x } else { *lane };
+            *nan |= u32::from(x.is_nan());
+        }
     }
+    let best = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+    let nan = nan.iter().any(|&n| n != 0) || rest.iter().any(|x| x.is_nan());
     if nan { f32::NAN } else { best }
 }
 

@@ -262,7 +262,7 @@ fn reduction(shader: &mut Shader<'_>, values: &[String]) -> String {
         for (s, value) in values.iter().enumerate() {
             let _ = writeln!(text, "  let sum{s} = subgroupAdd({value});");
         }
-        text.push_str("  if (subgroupElect()) {\n");
+        text.push_str("  if (lane == 0u) {\n");
         for s in 0..values.len() {
             let _ = writeln!(text, "    sums_of[{s}u * WG + sgid] = sum{s};");
         }

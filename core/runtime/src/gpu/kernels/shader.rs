@@ -216,7 +216,7 @@ impl<'a> Shader<'a> {
         body: &str,
     ) -> Result<Dispatch, Fault> {
         let arguments = if body.contains("subgroup") || self.declarations.contains("subgroup") {
-            ", @builtin(subgroup_id) sgid: u32, @builtin(num_subgroups) sgn: u32"
+            ", @builtin(subgroup_id) sgid: u32, @builtin(num_subgroups) sgn: u32, @builtin(subgroup_invocation_id) lane: u32"
         } else {
             ""
         };

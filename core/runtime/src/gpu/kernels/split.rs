@@ -105,7 +105,8 @@ fn part(step: &Step, along: &Along, at: i64, second: bool) -> Step {
         let first = Expr::func(Func::Min, dim, &at);
         match second {
             false => view.slice(axis, &Expr::zero(), &first, 1),
-            true => view.slice(axis, &at, &(dim - &first), 1),
+            // Not `dim - first`: its bounds would forget that both contain the same symbol.
+            true => view.slice(axis, &at, &Expr::func(Func::Max, &(dim - &at), &Expr::zero()), 1),
         }
     };
     let mut out = step.clone();

@@ -1,1 +1,11 @@
-//! Tests.
+//! Every kernel against the CPU unit, on a real adapter, over views, storages and binding limits;
+//! and every source against naga's three backends. Without an adapter only the latter.
+
+mod bench;
+mod elementwise;
+mod movement;
+mod products;
+mod rows;
+mod spatial;
+
+use bench::{Bench, Rng, contiguous_view, fixed};

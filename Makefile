@@ -1,0 +1,66 @@
+# Two commands are all that is needed on a fresh machine: make run, make test.
+
+PROMPT ?= Name three rivers of Europe and one thing each is known for.
+# More options of coreai-run, such as --max-tokens 32 or --compute-unit cpu.
+OPTIONS ?=
+CARGO ?= cargo
+
+setup := tests/setup
+stage := $(setup)/stage.sh
+locked := $(if $(CI),--locked)
+binary := $(or $(CARGO_TARGET_DIR),target)/release/coreai-run
+
+# Kernels of the CPU unit are too slow to test unoptimized.
+export CARGO_PROFILE_TEST_OPT_LEVEL := 3
+export PROMPT
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run build test prepare fmt lint unit check-targets clean
+
+help:
+	@echo "make run            build, then answer PROMPT with the default model"
+	@echo "                    (PROMPT=\"…\"  COREAI_MODEL=/path/to/bundle  OPTIONS=\"--max-tokens 32\")"
+	@echo "make test           everything that CI runs: fmt, lint, check-targets, unit"
+	@echo "make fmt            check the formatting"
+	@echo "make lint           clippy, warnings are errors"
+	@echo "make check-targets  type-check for the web, macOS, Windows, iOS and Android"
+	@echo "make unit           run the tests"
+	@echo "make build          build coreai-run and coreai-build, release"
+	@echo "make clean          remove what was built"
+
+run:
+	@$(setup)/run.sh check
+	@$(setup)/prepare.sh
+	@$(CARGO) build --release $(locked) -p coreai-cli
+	@$(setup)/run.sh $(binary) $(OPTIONS)
+
+build:
+	@$(setup)/prepare.sh
+	@$(CARGO) build --release $(locked) -p coreai-cli
+
+# In this order: what fails fast first, and the tests' closing line last.
+test:
+	@$(stage) total $(MAKE) --no-print-directory prepare fmt lint check-targets unit
+
+prepare:
+	@$(stage) prepare $(setup)/prepare.sh test
+
+fmt:
+	@$(stage) fmt $(CARGO) fmt --all --check
+
+lint:
+	@$(stage) lint $(CARGO) clippy $(locked) --workspace --all-targets -- -D warnings
+
+check-targets:
+	@$(stage) check-targets $(setup)/targets.sh $(locked)
+
+unit:
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(stage) unit $(CARGO) nextest run $(locked) --workspace --no-fail-fast; \
+	else \
+		$(stage) unit $(CARGO) test $(locked) --workspace --no-fail-fast; \
+	fi
+
+clean:
+	$(CARGO) clean

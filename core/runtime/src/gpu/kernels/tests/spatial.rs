@@ -1,0 +1,123 @@
+use super::*;
+use crate::map::{Instr, MapFn, MapOp, MapProg};
+use crate::step::{Kernel, Kind, QuantFormat, ReduceOp, Round, Storage};
+use coreai_asset::ElementType;
+
+#[test]
+fn convolutions() {
+    let mut n = 0;
+    for groups in [1u32, 2, 4] {
+        for (stride, dilation) in [(1u32, 1u32), (2, 1), (1, 2), (3, 2)] {
+            for compressed in [false, true] {
+                n += 1;
+                let mut b = Bench::new(300 + n);
+                b.tolerance = 1e-5;
+                let (h, w, kh, kw) = (11i64, 9i64, 3i64, 2i64);
+                let x = b.input(Kind::F32, &fixed(&[2, 4, h, w]));
+                let g = i64::from(groups);
+                let dims = [8, 4 / g, kh, kw];
+                let weight = if compressed {
+                    let dims: Vec<u64> = dims.iter().map(|d| *d as u64).collect();
+                    let blocks = vec![1, dims[1], dims[2], dims[3]];
+                    b.quant(QuantFormat { code: ElementType::SI8, dims, blocks, scale: ElementType::F16, zero: true, min: false })
+                } else {
+                    b.weight(Kind::F32, Storage::F16, &dims)
+                };
+                let size = |n: i64, k: i64| (n - i64::from(dilation) * (k - 1) - 1) / i64::from(stride) + 1;
+                let out_dims = fixed(&[2, 8, size(h, kh), size(w, kw)]);
+                let bias = b.weight(Kind::F32, Storage::Word, &[1, 8, 1, 1]).broadcast(&out_dims);
+                let out = b.output(Kind::F32, &out_dims);
+                let i = |op, args| Instr { op, args, kind: Kind::F32 };
+                let instrs = vec![
+                    i(MapOp::Load(0), [0; 3]),
+                    i(MapOp::Load(1), [0; 3]),
+                    i(MapOp::Fn(MapFn::Add), [0, 1, 0]),
+                    i(MapOp::Fn(MapFn::Relu), [2, 0, 0]),
+                ];
+                let kernel = Kernel::Conv {
+                    stride: vec![stride; 2],
+                    dilation: vec![dilation; 2],
+                    padding: vec![],
+                    groups,
+                    transposed: false,
+                    epilogue: Some(MapProg { instrs, scalars: vec![] }),
+                };
+                b.step(kernel, vec![x, weight, bias], out, Round::None);
+                b.compare(&format!("conv groups {groups} stride {stride} dilation {dilation}"));
+            }
+        }
+    }
+    for (groups, stride, dilation, padding, extra) in [(1u32, 1u32, 1u32, 0u32, 0i64), (2, 2, 1, 1, 1), (1, 3, 2, 2, 0)] {
+        let mut b = Bench::new(330);
+        b.tolerance = 1e-5;
+        let x = b.input(Kind::F32, &fixed(&[2, 4, 5, 6]));
+        let weight = b.weight(Kind::F32, Storage::Word, &[4, 3, 3, 2]);
+        let size = |n: i64, k: i64| (n - 1) * i64::from(stride) - 2 * i64::from(padding) + i64::from(dilation) * (k - 1) + extra + 1;
+        let out = b.output(Kind::F32, &fixed(&[2, 3 * i64::from(groups), size(5, 3), size(6, 2)]));
+        let kernel = Kernel::Conv {
+            stride: vec![stride; 2],
+            dilation: vec![dilation; 2],
+            padding: vec![padding; 2],
+            groups,
+            transposed: true,
+            epilogue: None,
+        };
+        b.step(kernel, vec![x, weight], out, Round::None);
+        b.compare(&format!("transposed conv groups {groups} stride {stride}"));
+    }
+    // One and three axes.
+    let mut b = Bench::new(331);
+    b.tolerance = 1e-5;
+    let x = b.input(Kind::F32, &fixed(&[1, 2, 4, 5, 6]));
+    let weight = b.weight(Kind::F32, Storage::Word, &[3, 2, 2, 2, 3]);
+    let out = b.output(Kind::F32, &fixed(&[1, 3, 3, 4, 4]));
+    let kernel = Kernel::Conv {
+        stride: vec![1; 3],
+        dilation: vec![1; 3],
+        padding: vec![],
+        groups: 1,
+        transposed: false,
+        epilogue: None,
+    };
+    b.step(kernel, vec![x, weight], out, Round::None);
+    b.compare("three axes");
+}
+
+#[test]
+fn pooling() {
+    for op in [ReduceOp::Max, ReduceOp::Sum] {
+        for kind in [Kind::F32, Kind::I32] {
+            let mut b = Bench::new(340);
+            let x = b.input(kind, &fixed(&[2, 3, 8, 7]));
+            if kind == Kind::F32 {
+                b.inputs[0][9] = f32::NAN.to_bits();
+            }
+            // Ceil mode: the last window of the second axis is clipped.
+            let out = b.output(kind, &fixed(&[2, 3, 3, 4]));
+            let kernel = Kernel::Pool { op, kernel: vec![2, 2], stride: vec![2, 2], dilation: vec![2, 1] };
+            b.step(kernel, vec![x], out, Round::None);
+            b.compare(&format!("{op:?} {kind:?}"));
+        }
+    }
+}
+
+#[test]
+fn interpolation() {
+    for nearest in [false, true] {
+        for (from, to) in [((3i64, 4i64), (6i64, 8i64)), ((7, 5), (4, 3)), ((4, 4), (10, 4))] {
+            for kind in [Kind::F32, Kind::I32] {
+                if kind == Kind::I32 && !nearest {
+                    continue;
+                }
+                let mut b = Bench::new(350);
+                b.tolerance = 2e-6;
+                let x = b.input(kind, &fixed(&[2, 3, from.0, from.1]));
+                let out = b.output(kind, &fixed(&[2, 3, to.0, to.1]));
+                let scale = vec![1.0, 1.0, to.0 as f32 / from.0 as f32, to.1 as f32 / from.1 as f32];
+                let offset = vec![0.0, 0.0, 0.0, if to.0 == 10 { 0.25 } else { 0.0 }];
+                b.step(Kernel::Resize { nearest, scale, offset }, vec![x], out, Round::None);
+                b.compare(&format!("nearest {nearest} {from:?} {to:?} {kind:?}"));
+            }
+        }
+    }
+}
