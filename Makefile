@@ -3,15 +3,13 @@
 PROMPT ?= Name three rivers of Europe and one thing each is known for.
 # More options of coreai-run, such as --max-tokens 32 or --compute-unit cpu.
 OPTIONS ?=
-CARGO ?= cargo
 
 setup := tests/setup
 stage := $(setup)/stage.sh
 locked := $(if $(CI),--locked)
 binary := $(or $(CARGO_TARGET_DIR),target)/release/coreai-run
 
-# Kernels of the CPU unit are too slow to test unoptimized.
-export CARGO_PROFILE_TEST_OPT_LEVEL := 3
+# Tests run optimized: kernels are too slow otherwise, and the build is shared with `make run`.
 export PROMPT
 
 .DEFAULT_GOAL := help
@@ -32,12 +30,12 @@ help:
 run:
 	@$(setup)/run.sh check
 	@$(setup)/prepare.sh
-	@$(CARGO) build --release $(locked) -p coreai-cli
+	@cargo build --release $(locked) -p coreai-cli
 	@$(setup)/run.sh $(binary) $(OPTIONS)
 
 build:
 	@$(setup)/prepare.sh
-	@$(CARGO) build --release $(locked) -p coreai-cli
+	@cargo build --release $(locked) -p coreai-cli
 
 # In this order: what fails fast first, and the tests' closing line last.
 test:
@@ -47,20 +45,20 @@ prepare:
 	@$(stage) prepare $(setup)/prepare.sh test
 
 fmt:
-	@$(stage) fmt $(CARGO) fmt --all --check
+	@$(stage) fmt cargo fmt --all --check
 
 lint:
-	@$(stage) lint $(CARGO) clippy $(locked) --workspace --all-targets -- -D warnings
+	@$(stage) lint cargo clippy $(locked) --workspace --all-targets -- -D warnings
 
 check-targets:
 	@$(stage) check-targets $(setup)/targets.sh $(locked)
 
 unit:
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		$(stage) unit $(CARGO) nextest run $(locked) --workspace --no-fail-fast; \
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		$(stage) unit cargo nextest run --release $(locked) --workspace --no-fail-fast; \
 	else \
-		$(stage) unit $(CARGO) test $(locked) --workspace --no-fail-fast; \
+		$(stage) unit cargo test --release $(locked) --workspace --no-fail-fast; \
 	fi
 
 clean:
-	$(CARGO) clean
+	cargo clean

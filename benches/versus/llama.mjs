@@ -95,6 +95,11 @@ if (args.model && !existsSync(args['coreai-run'])) stop(`${args['coreai-run']}: 
 const digest = await sha256(args.gguf);
 if (digest !== SHA256 && !args['any-file']) stop(`${args.gguf}: SHA-256 ${digest}, expected ${SHA256} (--any-file takes it)`);
 
+if (os.loadavg()[0] > 0.5) {
+  // llama.cpp's threads wait for each other by spinning: another busy process slows it many times.
+  console.error(`llama.mjs: the machine is busy (load ${os.loadavg()[0].toFixed(1)}); these figures say little`);
+}
+
 const llama = await getLlama({ gpu: false, build: 'never', maxThreads: threads, logLevel: 'error' });
 const model = await llama.loadModel({ modelPath: args.gguf });
 const context = await model.createContext({

@@ -59,8 +59,8 @@
   workgroupBarrier();
   weights[lid] = out0;
   workgroupBarrier();
-  // A query that sees no key gives 0.
-  let inverse = select(0.0, 1.0 / total, total != 0.0);
+  // A query that sees no key has no result.
+  let inverse = select(1.0 / total, fnan(), total == 0.0);
   if (slice == 0u && column < dv) {
     var sum = 0.0;
     for (var r = 0u; r < slices; r++) { sum += weights[r * lanes + lid]; }

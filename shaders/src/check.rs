@@ -12,7 +12,9 @@ const MAX_STORAGE_BUFFERS: usize = 8;
 /// HLSL. The error is what the first failing stage says.
 pub fn check(source: &str, subgroups: bool) -> Result<(), String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
-    let capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    // `unpack2x16float` is part of every device's WGSL.
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    capabilities.set(Capabilities::SUBGROUP, subgroups);
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     if subgroups {
         validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
@@ -22,8 +24,7 @@ pub fn check(source: &str, subgroups: bool) -> Result<(), String> {
     limits(&module)?;
     spv::write_vec(&module, &info, &spv::Options { lang_version: (1, 3), ..Default::default() }, None)
         .map_err(|e| format!("SPIR-V: {e}"))?;
-    let options =
-        msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
+    let options = msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
     msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
         .map_err(|e| format!("MSL: {e}"))?;
     let options = hlsl::Options {
@@ -51,7 +52,8 @@ fn limits(module: &naga::Module) -> Result<(), String> {
             _ => {}
         }
     }
-    let invocations: u32 = module.entry_points.iter().map(|e| e.workgroup_size.iter().product()).max().unwrap_or(0);
+    let invocations: u32 =
+        module.entry_points.iter().map(|e| e.workgroup_size.iter().product()).max().unwrap_or(0);
     if workgroup > MAX_WORKGROUP_BYTES || storage > MAX_STORAGE_BUFFERS || invocations > MAX_INVOCATIONS {
         return Err(format!(
             "not portable: {workgroup} bytes of workgroup memory, {storage} storage buffers, {invocations} invocations"

@@ -25,8 +25,7 @@ pub fn fill(template: &str, keys: &[(&str, &str)]) -> Result<String, MissingKey>
     while let Some((before, after)) = rest.split_once("{{") {
         out.push_str(before);
         let (name, tail) = after.split_once("}}").ok_or_else(|| MissingKey("{{".into()))?;
-        let (_, value) =
-            keys.iter().find(|(key, _)| *key == name).ok_or_else(|| MissingKey(name.into()))?;
+        let (_, value) = keys.iter().find(|(key, _)| *key == name).ok_or_else(|| MissingKey(name.into()))?;
         out.push_str(value);
         used.insert(name);
         rest = tail;

@@ -152,8 +152,15 @@ def deviation(results, references):
 
 
 def _entry(store, key, array):
+    entry = {"key": key, "dtype": str(array.dtype), "shape": list(array.shape)}
+    if entry["dtype"] in ("int2", "int4"):  # safetensors has no such types: one value to a byte
+        array = array.astype(np.int8)
+    elif entry["dtype"] in ("uint2", "uint4"):
+        array = array.astype(np.uint8)
+    elif entry["dtype"] == "float4_e2m1fn":
+        array = array.view(np.uint8)
     store[key] = np.ascontiguousarray(array)
-    return {"key": key, "dtype": str(array.dtype), "shape": list(array.shape)}
+    return entry
 
 
 def record(asset, function, steps, states, out, references=None, **about):

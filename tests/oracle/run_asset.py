@@ -6,7 +6,7 @@
 
 Every dynamic dimension needs a size: `--size NAME=1,5` gives the whole shape of an input or state.
 Integers are drawn from 0 to 1 unless --range gives other bounds; states start at zero.
-An asset that the runtime cannot run still gives a case, for loading only, with its error.
+An asset that loads but does not run still gives a case, for loading only, with its error.
 """
 
 import argparse
@@ -78,7 +78,10 @@ def main():
     if not (arguments.asset / "main.mlirb").is_file():
         sys.exit(f"{arguments.asset} is no .aimodel folder")
 
-    signatures = recording.describe(arguments.asset)
+    try:
+        signatures = recording.describe(arguments.asset)
+    except RuntimeError as error:
+        sys.exit(f"{arguments.asset} cannot be loaded: {error}")
     function = arguments.function or ("main" if "main" in signatures else next(iter(signatures)))
     if function not in signatures:
         sys.exit(f"no function {function}; there are {', '.join(signatures)}")

@@ -25,6 +25,9 @@ binary=$1
 shift
 # Mesa complains on stderr where there is none.
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}"
+case " $* " in
+*" --compute-unit"* | *" --adapter"*) exec "$binary" "$model" --prompt "$PROMPT" "$@" ;;
+esac
 # A line per adapter: true or false for software, a tab, the name.
 adapters=$("$binary" adapters --json | awk '
 	/^ *"name": / { line = $0; sub(/^ *"name": "/, "", line); sub(/",? *$/, "", line); name = line }

@@ -7,9 +7,6 @@ use coreai_tests::{places, runner};
 /// Decoders of the list and the other recorded architectures.
 const DECODERS: &[&str] = &["model-decoder-", "model-llama-prefill-"];
 
-/// Cases that need ops beyond this milestone: none may be added without a reason.
-const SKIPPED: &[(&str, &str)] = &[];
-
 fn run_all(cases: &[std::path::PathBuf], options: &SpecializationOptions) {
     let gpu = options.compute_unit == ComputeUnitKind::Gpu;
     let device = if gpu {
@@ -24,10 +21,6 @@ fn run_all(cases: &[std::path::PathBuf], options: &SpecializationOptions) {
     let mut passed = 0;
     for folder in cases {
         let case = Case::read(folder);
-        if let Some((_, why)) = SKIPPED.iter().find(|(name, _)| case.id.starts_with(name)) {
-            println!("skipped {}: {why}", case.id);
-            continue;
-        }
         match runner::run(&case, options, device.clone()) {
             Ok(()) => passed += 1,
             Err(e) => failures.push(format!("{}: {e}", case.id)),
@@ -37,8 +30,19 @@ fn run_all(cases: &[std::path::PathBuf], options: &SpecializationOptions) {
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
+/// Recorded decoders of the conformance set, and the repository's own (one is bfloat16).
 fn decoders() -> Vec<std::path::PathBuf> {
-    [places::shared_cases(DECODERS), places::own_cases()].concat()
+    let own = places::own_cases().into_iter().filter(|p| p.to_string_lossy().contains("decoder"));
+    let cases = [places::shared_cases(DECODERS), own.collect()].concat();
+    assert!(!cases.is_empty(), "the repository holds decoders of its own");
+    cases
+}
+
+/// The decoders that must run on the GPU without any fallback.
+fn strict_decoders() -> Vec<std::path::PathBuf> {
+    let expanded = ["fp8", "pal4"];
+    let named = |p: &std::path::PathBuf| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    decoders().into_iter().filter(|p| !expanded.iter().any(|e| named(p).contains(e))).collect()
 }
 
 #[test]
@@ -54,6 +58,20 @@ fn cpu_without_rules() {
 #[test]
 fn gpu() {
     run_all(&decoders(), &runner::options(ComputeUnitKind::Gpu));
+}
+
+#[test]
+fn gpu_strict() {
+    run_all(&strict_decoders(), &SpecializationOptions { strict: true, ..runner::options(ComputeUnitKind::Gpu) });
+}
+
+#[test]
+fn gpu_with_forced_kernels() {
+    for forced in [coreai::ForcedKernel::Tiled, coreai::ForcedKernel::Plain] {
+        let options =
+            SpecializationOptions { force_kernel: Some(forced), ..runner::options(ComputeUnitKind::Gpu) };
+        run_all(&decoders(), &options);
+    }
 }
 
 #[test]

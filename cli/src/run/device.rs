@@ -1,7 +1,7 @@
 //! Where a model runs.
 
 use clap::{Args, ValueEnum};
-use coreai::{ComputeUnitKind, Precision, SpecializationOptions};
+use coreai::{ComputeUnitKind, ForcedKernel, Precision, SpecializationOptions};
 
 use super::failure::Failure;
 
@@ -17,6 +17,14 @@ enum Mode {
     Exact,
     /// Rounded to the declared type where a value is stored
     Fast,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Forced {
+    /// Tiled matrix products for few rows too
+    Tiled,
+    /// No subgroup operations
+    Plain,
 }
 
 /// Options of specialization.
@@ -37,9 +45,9 @@ pub struct Device {
     /// Run composites as written, without fused kernels
     #[arg(long, help_heading = "Debugging")]
     no_rules: bool,
-    /// Prefer a kernel variant wherever it applies
-    #[arg(long, value_name = "NAME", help_heading = "Debugging")]
-    force_kernel: Option<String>,
+    /// Use a kernel variant wherever it applies
+    #[arg(long, value_enum, value_name = "NAME", help_heading = "Debugging")]
+    force_kernel: Option<Forced>,
 }
 
 impl Device {
@@ -63,7 +71,10 @@ impl Device {
             },
             rules: !self.no_rules,
             strict: self.strict,
-            force_kernel: self.force_kernel.clone(),
+            force_kernel: self.force_kernel.map(|forced| match forced {
+                Forced::Tiled => ForcedKernel::Tiled,
+                Forced::Plain => ForcedKernel::Plain,
+            }),
             ..Default::default()
         })
     }

@@ -10,6 +10,7 @@ mod interrupt;
 mod loading;
 mod prompt;
 mod talk;
+mod trace;
 
 use std::process::ExitCode;
 

@@ -10,7 +10,7 @@ use coreai_tasks::language::{ChatSession, GenerationOptions, LanguageModel, Samp
 use super::device::Device;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
-use super::{chat, figures, loading, prompt};
+use super::{chat, figures, loading, prompt, trace};
 
 /// Arguments for using a model.
 #[derive(Debug, Args)]
@@ -44,6 +44,9 @@ pub struct Talk {
     /// Print the plan and exit
     #[arg(long, help_heading = "Debugging")]
     dump_plan: bool,
+    /// Print the device time of every kernel for the prompt and one token, and exit
+    #[arg(long, help_heading = "Debugging")]
+    trace: bool,
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +134,9 @@ impl Talk {
         }
         if self.dump_plan {
             return prompt::print(&model.model().dump_plan(&model.signature().function)?);
+        }
+        if self.trace {
+            return trace::run(&model, self.prompt.as_deref(), self.json);
         }
         let model = Arc::new(model);
         let session = ChatSession::new_blocking(&model, self.system)?;

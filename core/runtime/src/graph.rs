@@ -134,9 +134,9 @@ impl Graph {
     }
 
     /// Adds a node after running its type rule.
+    #[allow(clippy::too_many_arguments)]
     pub fn node(
         &mut self,
-        asset: &Asset,
         op: &'static dyn Op,
         name: Arc<str>,
         inputs: Vec<Val>,
@@ -148,10 +148,8 @@ impl Graph {
         let facts: Vec<Fact> = inputs.iter().map(|v| self.fact(*v).clone()).collect();
         let origin = Origin { op: name.clone(), node: self.nodes.len() as u32, source: source_line };
         let mut cx = InferCx {
-            asset,
             name: &name,
             inputs: &facts,
-            attrs: &attrs,
             composite: composite.as_deref(),
             declared,
             shapes: &mut self.assumptions,
@@ -386,7 +384,7 @@ impl Builder<'_> {
         if pure && let Some(found) = self.seen.get(&key) {
             return Ok(found.clone());
         }
-        let outputs = self.graph.node(self.asset, op, name, inputs, attrs, composite, &declared, source)?;
+        let outputs = self.graph.node(op, name, inputs, attrs, composite, &declared, source)?;
         if pure {
             self.seen.insert(key, outputs.clone());
         }
@@ -437,7 +435,7 @@ impl Builder<'_> {
             && let Some(rule) = ops::composite(&composite.name)
         {
             let facts: Vec<&Fact> = inputs.iter().map(|v| self.graph.fact(*v)).collect();
-            if rule.matches(composite, &facts, self.asset) {
+            if rule.matches(composite, &facts) {
                 let name: Arc<str> = composite.name.as_str().into();
                 let composite = Some(Arc::new(composite.clone()));
                 return self.add(rule.op(), name, inputs, vec![], composite, declared, source);

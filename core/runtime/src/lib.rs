@@ -18,6 +18,7 @@ mod planner;
 mod quant;
 pub mod report;
 mod select;
+mod selfcheck;
 mod session;
 mod states;
 pub mod step;
@@ -29,7 +30,7 @@ pub use error::Error;
 pub use gpu::{AdapterInfo, DeviceBytes, adapters};
 pub use model::{AIModel, AIModelAsset, FunctionDescriptor, PortDescriptor};
 pub use ndarray::NDArray;
-pub use options::{ComputeUnitKind, Precision, SpecializationOptions};
+pub use options::{ComputeUnitKind, ForcedKernel, Precision, SpecializationOptions};
 pub use report::{Report, ReportEntry};
 pub use session::{Counters, InputData, OutputWant, Session, TraceEntry};
 

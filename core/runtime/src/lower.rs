@@ -6,7 +6,7 @@ use std::sync::Arc;
 use coreai_asset::{Asset, ElementType};
 
 use crate::expr::Expr;
-use crate::facts::{Assumptions, Fact, contiguous, kind_of, product};
+use crate::facts::{Assumptions, Fact, kind_of, product};
 use crate::graph::{Graph, Source, Val};
 use crate::map::{Instr, MapOp, MapProg};
 use crate::ops::{Fault, constant};
@@ -23,6 +23,8 @@ const MAX_OPERANDS: usize = 6;
 const MAX_INSTRS: usize = 48;
 /// Operand numbers from here on are accumulators of the anchor kernel.
 const ACC: u16 = 0x8000;
+/// Most products of one left operand in a step: what both units have kernels for.
+const MAX_WEIGHTS: usize = 2;
 
 /// An elementwise expression that has not become a step yet.
 #[derive(Clone, Debug)]
@@ -381,7 +383,7 @@ impl Lower<'_> {
             return Ok(View::whole(*id, fact.dims));
         }
         if fact.constant.is_some() {
-            let id = self.constant_buffer(v, &fact, kind)?;
+            let id = self.constant_buffer(&fact, kind)?;
             self.constants.insert(v, id);
             return Ok(View::whole(id, fact.dims));
         }
@@ -416,7 +418,7 @@ impl Lower<'_> {
         Ok(View::whole(flat.buffer, fact.dims))
     }
 
-    fn constant_buffer(&mut self, v: Val, fact: &Fact, kind: Kind) -> Result<BufferId, Fault> {
+    fn constant_buffer(&mut self, fact: &Fact, kind: Kind) -> Result<BufferId, Fault> {
         use ElementType::*;
         let Some(data) = fact.constant.clone() else {
             return Err(Fault::program("not a constant"));
@@ -450,7 +452,6 @@ impl Lower<'_> {
             let words: Vec<u32> = ints.iter().map(|v| *v as u32).collect();
             bytemuck::cast_slice(&words).to_vec()
         };
-        let _ = v;
         Ok(self.buffer(Role::Host(Arc::new(bytes)), kind, Storage::Word, elements))
     }
 
@@ -829,12 +830,6 @@ impl Lower<'_> {
         (self.temp_of(kind, view.dims.clone()), Round::None)
     }
 
-    /// The value as a view whose storage is one word per element and that is not a state: what
-    /// kernels that only read plain data take.
-    pub fn word_view(&mut self, v: Val) -> Result<View, Fault> {
-        self.view(v)
-    }
-
     /// Computes `v` straight into `dest`, which has its dims.
     pub fn write_into(&mut self, v: Val, dest: View) -> Result<(), Fault> {
         let element = self.fact(v).element;
@@ -908,11 +903,6 @@ impl Lower<'_> {
     pub fn is_row_vector(view: &View) -> bool {
         view.dims.iter().rev().skip(1).all(|d| d.is(1)) && !view.dims.is_empty()
     }
-
-    /// Contiguous strides for `dims`, for kernels that need them.
-    pub fn row_major(dims: &[Expr]) -> Vec<Expr> {
-        contiguous(dims)
-    }
 }
 
 /// Two products with the same left operand become one step with several weights. Returns the merged
@@ -926,7 +916,7 @@ fn merge_anchors(a: &Anchor, b: &Anchor) -> Option<(Anchor, u16)> {
         return None;
     };
     let total = wa + wb;
-    if total > 3 || na != nb || a.reads[0] != b.reads[0] || a.dims != b.dims {
+    if total > MAX_WEIGHTS || na != nb || a.reads[0] != b.reads[0] || a.dims != b.dims {
         return None;
     }
     let scale = |x: &Anchor, w: usize| x.reads.get(1 + w).cloned();

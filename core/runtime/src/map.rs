@@ -159,7 +159,7 @@ rows! {
     /// x / y; integers truncate, division by zero gives 0
     Div 2 f: |a, b, _| a / b, "($0 / $1)"; i: |a, b, _| if b == 0 { 0 } else { a.wrapping_div(b) }, "idiv($0, $1)"; u: |a, b, _| a.checked_div(b).unwrap_or(0), "udiv($0, $1)";
     /// floor(x / y), with the CPU runtime's results for infinities (OPSET §14)
-    FloorDiv 2 f: |a, b, _| floor_div(a, b), "floor_div($0, $1)"; i: |a, b, _| if b == 0 { 0 } else { a.wrapping_sub(rem_floor(a, b)).wrapping_div(b) }, "ifloordiv($0, $1)"; u: |a, b, _| a.checked_div(b).unwrap_or(0), "udiv($0, $1)";
+    FloorDiv 2 f: |a, b, _| floor_div(a, b), "floor_div($0, $1)"; i: |a, b, _| if b == 0 { 0 } else { a.wrapping_div(b) - i32::from(a.wrapping_rem(b) != 0 && (a < 0) != (b < 0)) }, "ifloordiv($0, $1)"; u: |a, b, _| a.checked_div(b).unwrap_or(0), "udiv($0, $1)";
     /// x − trunc(x / y) · y
     Mod 2 f: |a, b, _| a % b, "fmod($0, $1)"; i: |a, b, _| if b == 0 { 0 } else { a.wrapping_rem(b) }, "imod($0, $1)"; u: |a, b, _| if b == 0 { 0 } else { a % b }, "umod($0, $1)";
     /// x ^ y
@@ -234,11 +234,6 @@ rows! {
     Sigmoid 1 f: |a, _, _| sigmoid(a), "sigmoid($0)"; i: |a, _, _| a, ""; u: |a, _, _| a, "";
     /// x·σ(x)
     Silu 1 f: |a, _, _| a * sigmoid(a), "($0 * sigmoid($0))"; i: |a, _, _| a, ""; u: |a, _, _| a, "";
-}
-
-fn rem_floor(a: i32, b: i32) -> i32 {
-    let r = a.wrapping_rem(b);
-    if r != 0 && (r < 0) != (b < 0) { r.wrapping_add(b) } else { r }
 }
 
 fn floor_div(a: f32, b: f32) -> f32 {

@@ -260,6 +260,11 @@ impl AIModel {
         })
     }
 
+    /// Adds to the report; under `strict` a fallback is an error.
+    pub(crate) fn add_entry(&self, entry: ReportEntry) -> Result<(), Error> {
+        note(&mut self.lock(), entry, self.options.strict)
+    }
+
     /// Readable text of the generic plan of a function.
     pub fn dump_plan(&self, function: &str) -> Result<String, Error> {
         Ok(self.plans(function)?.1.generic.to_string())

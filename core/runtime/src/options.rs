@@ -22,6 +22,16 @@ pub enum Precision {
     Wide,
 }
 
+/// A kernel variant that a run can be forced to, to compare it with the usual choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForcedKernel {
+    /// Matrix products of few rows use the tiled kernel too.
+    Tiled,
+    /// Reductions go through workgroup memory even where the adapter has subgroups.
+    Plain,
+}
+
 /// Options of `AIModel::specialize`.
 #[derive(Clone, Debug)]
 pub struct SpecializationOptions {
@@ -43,8 +53,8 @@ pub struct SpecializationOptions {
     pub shader_f16: bool,
     /// Upper bound for one storage binding, in bytes; the adapter's own limit when larger.
     pub max_binding_bytes: Option<u64>,
-    /// Name of a kernel variant to prefer wherever it applies (debugging).
-    pub force_kernel: Option<String>,
+    /// Kernel variant to use wherever it applies (debugging).
+    pub force_kernel: Option<ForcedKernel>,
 }
 
 impl Default for SpecializationOptions {

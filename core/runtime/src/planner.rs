@@ -30,7 +30,7 @@ pub fn plan(
 ) -> Result<(Plan, Vec<ReportEntry>), Error> {
     let mut graph = graph::flatten(asset, function, options.rules, &variant.fixed)?;
     if let Some((output, rows)) = variant.rows {
-        select::last_rows(asset, &mut graph, output, rows)?;
+        select::last_rows(&mut graph, output, rows)?;
     }
     lower::lower(asset, &graph, options.precision, options.rules)
 }

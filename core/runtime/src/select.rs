@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coreai_asset::{Asset, ElementType};
+use coreai_asset::ElementType;
 
 use crate::error::Error;
 use crate::expr::Expr;
@@ -12,7 +12,7 @@ use crate::ops;
 
 /// Replaces output `output` by its last `rows` rows (second to last axis) and pushes the slice
 /// back through the nodes that lead to it.
-pub fn last_rows(asset: &Asset, graph: &mut Graph, output: usize, rows: usize) -> Result<(), Error> {
+pub fn last_rows(graph: &mut Graph, output: usize, rows: usize) -> Result<(), Error> {
     let Some((_, value)) = graph.outputs.get(output).cloned() else {
         return Err(Error::Input { name: output.to_string(), reason: "no such output".into() });
     };
@@ -30,11 +30,11 @@ pub fn last_rows(asset: &Asset, graph: &mut Graph, output: usize, rows: usize) -
     for (_, v) in &graph.outputs {
         uses[v.0 as usize] += 1;
     }
-    graph.outputs[output].1 = push(asset, graph, &uses, value, rank - 2, rows)?;
+    graph.outputs[output].1 = push(graph, &uses, value, rank - 2, rows)?;
     Ok(())
 }
 
-fn push(asset: &Asset, graph: &mut Graph, uses: &[u32], v: Val, axis: usize, rows: usize) -> Result<Val, Error> {
+fn push(graph: &mut Graph, uses: &[u32], v: Val, axis: usize, rows: usize) -> Result<Val, Error> {
     let fact = graph.fact(v).clone();
     if fact.dims[axis].is(rows as i64) {
         return Ok(v);
@@ -52,18 +52,18 @@ fn push(asset: &Asset, graph: &mut Graph, uses: &[u32], v: Val, axis: usize, row
             let mut sliced = Vec::with_capacity(inputs.len());
             for (input, axis) in inputs.into_iter().zip(axes) {
                 sliced.push(match axis {
-                    Some(axis) => push(asset, graph, uses, input, axis, rows)?,
+                    Some(axis) => push(graph, uses, input, axis, rows)?,
                     None => input,
                 });
             }
             let declared = [Fact::new(fact.element, vec![])];
-            return Ok(graph.node(asset, op, name, sliced, attrs, composite, &declared, source)?[0]);
+            return Ok(graph.node(op, name, sliced, attrs, composite, &declared, source)?[0]);
         }
     }
-    slice(asset, graph, v, axis, rows)
+    slice(graph, v, axis, rows)
 }
 
-fn slice(asset: &Asset, graph: &mut Graph, v: Val, axis: usize, rows: usize) -> Result<Val, Error> {
+fn slice(graph: &mut Graph, v: Val, axis: usize, rows: usize) -> Result<Val, Error> {
     let fact = graph.fact(v).clone();
     let rank = fact.dims.len();
     let mut start = vec![Expr::zero(); rank];
@@ -80,5 +80,5 @@ fn slice(asset: &Asset, graph: &mut Graph, v: Val, axis: usize, rows: usize) -> 
         return Err(Error::Input { name: name.to_string(), reason: "missing from the op table".into() });
     };
     let declared = [Fact::new(fact.element, vec![])];
-    Ok(graph.node(asset, op, name, vec![v, start, end, stride], vec![], None, &declared, None)?[0])
+    Ok(graph.node(op, name, vec![v, start, end, stride], vec![], None, &declared, None)?[0])
 }

@@ -404,6 +404,10 @@ impl Session {
                 let mut constants = constants.lock().await;
                 let source = self.model.asset.asset.source();
                 constants.load(&planned.plan, source.as_ref(), &mut |_| {}).await?;
+                let asset = &self.model.asset.asset;
+                for entry in crate::selfcheck::run(device, &constants, &planned, asset).await? {
+                    self.model.add_entry(entry)?;
+                }
                 let plan = planned.plan.clone();
                 let mut layout = GpuLayout::new(device, &constants, plan, states, &max, &min).await?;
                 layout.cancel_with(self.cancel.clone());

@@ -179,7 +179,16 @@ impl Bound<'_> {
                     self.key.load_f32(at * d, &mut key[..keys * d]);
                     turn(&key[..keys * d], d, turned);
                     for column in [0, COLUMNS] {
-                        simd::panel(count, d, query, &turned[column.min(turned.len())..], KEYS, &mut scores[column..], KEYS, false);
+                        simd::panel(
+                            count,
+                            d,
+                            query,
+                            &turned[column.min(turned.len())..],
+                            KEYS,
+                            &mut scores[column..],
+                            KEYS,
+                            false,
+                        );
                     }
                 } else {
                     self.few(query, count, at, keys, key, scores);
@@ -212,7 +221,16 @@ impl Bound<'_> {
                     }
                 }
                 for column in (0..padded).step_by(COLUMNS) {
-                    simd::panel(count, keys, weights, &value[column..], padded, &mut sums[column..], padded, true);
+                    simd::panel(
+                        count,
+                        keys,
+                        weights,
+                        &value[column..],
+                        padded,
+                        &mut sums[column..],
+                        padded,
+                        true,
+                    );
                 }
             }
             for (i, out) in out.chunks_exact_mut(dv).enumerate() {
@@ -226,7 +244,15 @@ impl Bound<'_> {
     }
 
     /// Scores of few rows; `query` is `[count][d]`.
-    fn few(&self, query: &[f32], count: usize, at: usize, keys: usize, buffer: &mut [f32], scores: &mut [f32]) {
+    fn few(
+        &self,
+        query: &[f32],
+        count: usize,
+        at: usize,
+        keys: usize,
+        buffer: &mut [f32],
+        scores: &mut [f32],
+    ) {
         let d = self.d;
         let strides = self.key.layout.strides();
         let direct = match self.key.data {
@@ -240,7 +266,8 @@ impl Bound<'_> {
             for (j, key) in buffer.chunks_exact(d.max(1)).take(keys).enumerate() {
                 for i in 0..count {
                     let key = bytemuck::cast_slice(key);
-                    scores[i * KEYS + j] = simd::dot(&query[i * d..(i + 1) * d], key, coreai_asset::ElementType::F32);
+                    scores[i * KEYS + j] =
+                        simd::dot(&query[i * d..(i + 1) * d], key, coreai_asset::ElementType::F32);
                 }
             }
             return;

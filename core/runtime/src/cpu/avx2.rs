@@ -45,15 +45,26 @@ primitive!(load_u8(p: *const u8) -> V { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(
 
 kernels!("avx2,fma,f16c");
 
-/// Activations in groups of 64: lane `l` of vector `j` is element `8 l + j`.
+/// Activations in groups of 64: lane `l` of vector `j` is element `8 l + j`. Rows of `k` codes and
+/// of `k / block` scales follow each other.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn dot4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales) -> f32 {
+pub unsafe fn dot4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales, k: usize, out: &mut [f32]) {
+    for (row, out) in out.iter_mut().enumerate() {
+        // SAFETY: `super::dot4` asserted that x covers all groups, and codes and scales all rows.
+        *out = unsafe { row4(x, &codes[row * k / 2..(row + 1) * k / 2], signed, scales, row * k) };
+    }
+}
+
+/// One row, which begins at element `start`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn row4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales, start: usize) -> f32 {
     // (code ^ 8) − 8 sign-extends four bits; the subtraction is folded into the integers.
     let (flip, bias) = if signed { (0x8888_8888u32, 8) } else { (0, 0) };
     let (flip, bias) = (_mm256_set1_epi32(flip as i32), _mm256_set1_epi32(bias));
     let nibble = _mm256_set1_epi32(15);
     let k = codes.len() * 2;
-    // SAFETY: `super::dot4` asserted that x covers all groups, and codes and scales the row.
+    // SAFETY: as for `dot4`.
     unsafe {
         let mut acc = zero();
         for at in (0..k).step_by(64) {
@@ -73,8 +84,8 @@ pub unsafe fn dot4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales) -> f3
                 words = _mm256_srli_epi32::<4>(words);
             }
             // A word holds 8 codes, so four lanes share the scale of 32 elements.
-            let low = scales.at(at);
-            let high = if half { 0.0 } else { scales.at(at + 32) };
+            let low = scales.at(start + at);
+            let high = if half { 0.0 } else { scales.at(start + at + 32) };
             acc = fma(add(parts[0], parts[1]), _mm256_set_m128(_mm_set1_ps(high), _mm_set1_ps(low)), acc);
         }
         total(acc)

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use coreai_asset::ElementType;
 
+use super::super::quantized::scale_bytes;
 use super::Scales;
 
 type V = __m512;
@@ -43,22 +44,54 @@ primitive!(load_u8(p: *const u8) -> V { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(
 
 kernels!("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c");
 
-// Sum of 128 products: eight codes per word, looked up in a table of 16 values.
-primitive!(group(x: *const f32, words: __m512i, table: V) -> V {
-    let mut even = _mm512_mul_ps(_mm512_permutexvar_ps(words, table), load(x));
-    let mut odd = _mm512_mul_ps(_mm512_permutexvar_ps(_mm512_srli_epi32::<4>(words), table), load(x.add(16)));
-    even = fma(_mm512_permutexvar_ps(_mm512_srli_epi32::<8>(words), table), load(x.add(32)), even);
-    odd = fma(_mm512_permutexvar_ps(_mm512_srli_epi32::<12>(words), table), load(x.add(48)), odd);
-    even = fma(_mm512_permutexvar_ps(_mm512_srli_epi32::<16>(words), table), load(x.add(64)), even);
-    odd = fma(_mm512_permutexvar_ps(_mm512_srli_epi32::<20>(words), table), load(x.add(80)), odd);
-    even = fma(_mm512_permutexvar_ps(_mm512_srli_epi32::<24>(words), table), load(x.add(96)), even);
-    odd = fma(_mm512_permutexvar_ps(_mm512_srli_epi32::<28>(words), table), load(x.add(112)), odd);
-    add(even, odd)
-});
-
-/// Activations in groups of 128: lane `l` of vector `j` is element `8 l + j`.
+/// Sum of 128 products per lane group: eight codes per word, looked up in a table of 16 values.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
-pub unsafe fn dot4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales) -> f32 {
+fn group(x: &[V; 8], words: __m512i, table: V) -> V {
+    let mut even = _mm512_mul_ps(_mm512_permutexvar_ps(words, table), x[0]);
+    let mut odd = _mm512_mul_ps(_mm512_permutexvar_ps(_mm512_srli_epi32::<4>(words), table), x[1]);
+    even = _mm512_fmadd_ps(_mm512_permutexvar_ps(_mm512_srli_epi32::<8>(words), table), x[2], even);
+    odd = _mm512_fmadd_ps(_mm512_permutexvar_ps(_mm512_srli_epi32::<12>(words), table), x[3], odd);
+    even = _mm512_fmadd_ps(_mm512_permutexvar_ps(_mm512_srli_epi32::<16>(words), table), x[4], even);
+    odd = _mm512_fmadd_ps(_mm512_permutexvar_ps(_mm512_srli_epi32::<20>(words), table), x[5], odd);
+    even = _mm512_fmadd_ps(_mm512_permutexvar_ps(_mm512_srli_epi32::<24>(words), table), x[6], even);
+    odd = _mm512_fmadd_ps(_mm512_permutexvar_ps(_mm512_srli_epi32::<28>(words), table), x[7], odd);
+    _mm512_add_ps(even, odd)
+}
+
+/// Activations in groups of 128: lane `l` of vector `j` is element `8 l + j`. Rows of `k` codes and
+/// of `k / block` scales follow each other.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+pub unsafe fn dot4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales, k: usize, out: &mut [f32]) {
+    let per_row = k / scales.block * scale_bytes(scales.element);
+    let mut row = 0;
+    while row < out.len() {
+        let codes = &codes[row * k / 2..];
+        let scales = Scales { bytes: &scales.bytes[row * per_row..], ..*scales };
+        // SAFETY: `super::dot4` asserted that x covers all groups, and codes and scales all rows.
+        unsafe {
+            if out.len() - row >= 4 {
+                rows::<4>(x, codes, signed, &scales, k, &mut out[row..row + 4]);
+                row += 4;
+            } else {
+                rows::<1>(x, codes, signed, &scales, k, &mut out[row..row + 1]);
+                row += 1;
+            }
+        }
+    }
+}
+
+/// `R` rows at once, so that activations are loaded once and the final sums overlap.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+unsafe fn rows<const R: usize>(
+    x: &[f32],
+    codes: &[u8],
+    signed: bool,
+    scales: &Scales,
+    k: usize,
+    out: &mut [f32],
+) {
     let high = if signed { -16.0 } else { 0.0 };
     let table = _mm512_add_ps(
         _mm512_setr_ps(0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.),
@@ -66,42 +99,58 @@ pub unsafe fn dot4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales) -> f3
     );
     // A word holds 8 codes, so four lanes share the scale of 32 elements.
     let quarters = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    let k = codes.len() * 2;
     let whole = k / 128;
     let direct = scales.block == 32 && scales.element == ElementType::F16;
-    // SAFETY: `super::dot4` asserted that x covers all groups, and codes and scales the row.
+    // SAFETY: as for `dot4`.
     unsafe {
-        let mut acc = zero();
+        let mut acc = [zero(); R];
         for g in 0..whole {
-            let words = _mm512_loadu_si512(codes.as_ptr().add(g * 64).cast());
-            let part = group(x.as_ptr().add(g * 128), words, table);
-            let four = four_scales(scales, direct, g * 128, 4);
-            acc = fma(part, _mm512_permutexvar_ps(quarters, _mm512_castps128_ps512(four)), acc);
+            let x = activations(x, g);
+            for (r, acc) in acc.iter_mut().enumerate() {
+                let words = _mm512_loadu_si512(codes.as_ptr().add(r * k / 2 + g * 64).cast());
+                let four = if direct {
+                    let p = scales.bytes.as_ptr().add((r * k + g * 128) / 32 * 2);
+                    _mm_cvtph_ps(_mm_loadl_epi64(p.cast()))
+                } else {
+                    some_scales(scales, r * k + g * 128, 4)
+                };
+                let scale = _mm512_permutexvar_ps(quarters, _mm512_castps128_ps512(four));
+                *acc = fma(group(&x, words, table), scale, *acc);
+            }
         }
         let rest = k % 128;
         if rest > 0 {
             let mask = (1u32 << (rest / 8)) - 1;
-            let words = _mm512_maskz_loadu_epi32(mask as u16, codes.as_ptr().add(whole * 64).cast());
-            let part = group(x.as_ptr().add(whole * 128), words, table);
-            let four = four_scales(scales, direct, whole * 128, rest / 32);
-            acc = fma(part, _mm512_permutexvar_ps(quarters, _mm512_castps128_ps512(four)), acc);
+            let x = activations(x, whole);
+            for (r, acc) in acc.iter_mut().enumerate() {
+                let p = codes.as_ptr().add(r * k / 2 + whole * 64);
+                let words = _mm512_maskz_loadu_epi32(mask as u16, p.cast());
+                let four = if direct {
+                    let p = scales.bytes.as_ptr().add((r * k + whole * 128) / 32 * 2);
+                    _mm_cvtph_ps(_mm_maskz_loadu_epi16((1 << (rest / 32)) - 1, p.cast()))
+                } else {
+                    some_scales(scales, r * k + whole * 128, rest / 32)
+                };
+                let scale = _mm512_permutexvar_ps(quarters, _mm512_castps128_ps512(four));
+                *acc = fma(group(&x, words, table), scale, *acc);
+            }
         }
-        total(acc)
+        for (out, acc) in out.iter_mut().zip(acc) {
+            *out = total(acc);
+        }
     }
 }
 
-/// Scales of `count` ≤ 4 runs of 32 elements from `at`; the others are 0. `direct`: they are `count`
-/// consecutive halves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
-unsafe fn four_scales(scales: &Scales, direct: bool, at: usize, count: usize) -> __m128 {
-    if direct {
-        let mask = (1u8 << count) - 1;
-        // SAFETY: `super::dot4` asserted a scale for every 32 elements; the mask hides the others.
-        return unsafe {
-            _mm_cvtph_ps(_mm_maskz_loadu_epi16(mask, scales.bytes.as_ptr().add(at / 32 * 2).cast()))
-        };
-    }
+unsafe fn activations(x: &[f32], group: usize) -> [V; 8] {
+    // SAFETY: x covers all groups.
+    std::array::from_fn(|j| unsafe { load(x.as_ptr().add(group * 128 + j * LANES)) })
+}
+
+/// Scales of `count` ≤ 4 runs of 32 elements from `at`; the others are 0.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+fn some_scales(scales: &Scales, at: usize, count: usize) -> __m128 {
     let mut four = [0.0f32; 4];
     for (i, scale) in four.iter_mut().enumerate().take(count) {
         *scale = scales.at(at + i * 32);

@@ -44,14 +44,10 @@ impl Extents {
         if !(3..=5).contains(&dims.len()) || xd.len() != dims.len() || wd.len() != dims.len() || groups == 0 {
             return refuse();
         }
-        let (inputs, outputs) = if conv.transposed {
-            (wd[0] / groups, wd[1])
-        } else {
-            (wd[1], wd[0] / groups)
-        };
+        let (inputs, outputs) =
+            if conv.transposed { (wd[0] / groups, wd[1]) } else { (wd[1], wd[0] / groups) };
         let channels = xd[1] == inputs * groups && dims[1] == outputs * groups;
-        let divides = if conv.transposed { wd[0] % groups == 0 } else { wd[0] % groups == 0 };
-        if xd[0] != dims[0] || !channels || !divides {
+        if xd[0] != dims[0] || !channels || !wd[0].is_multiple_of(groups) {
             return refuse();
         }
         let axes = Axis::three(&xd[2..], &dims[2..], &wd[2..], conv.stride, conv.dilation)?;
@@ -111,7 +107,8 @@ impl Extents {
             panel.fill(0.0);
         }
         let (taps, plane) = (self.taps(), self.input_plane());
-        let x: &[f32] = bytemuck::cast_slice(&x[batch * self.inputs * plane..(batch + 1) * self.inputs * plane]);
+        let x: &[f32] =
+            bytemuck::cast_slice(&x[batch * self.inputs * plane..(batch + 1) * self.inputs * plane]);
         for (line, row) in panel.chunks_exact_mut(COLUMNS).zip(from..to) {
             let [kd, kh, kw] = self.tap(row % taps);
             let shift = (kd * d.dilation * h.input + kh * h.dilation) * w.input + kw * w.dilation;
@@ -151,7 +148,12 @@ impl Extents {
     }
 
     /// Adds one input channel to one plane of a transposed convolution.
-    fn scatter<T: Copy + AddAssign + Mul<Output = T> + From<f32>>(&self, x: &[f32], weight: &[f32], out: &mut [T]) {
+    fn scatter<T: Copy + AddAssign + Mul<Output = T> + From<f32>>(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        out: &mut [T],
+    ) {
         let [d, h, w] = &self.axes;
         // Position in the result of input `i` under tap `k`, when it is not cropped.
         let target = |axis: usize, i: usize, k: usize| {
@@ -167,7 +169,8 @@ impl Extents {
                     let Some(oh) = target(1, ih, kh) else { continue };
                     let x = &x[(id * h.input + ih) * w.input..][..w.input];
                     let out = &mut out[(od * h.output + oh) * w.output..][..w.output];
-                    let skip = self.padding[2].saturating_sub(kw * w.dilation).div_ceil(w.stride).min(x.len());
+                    let skip =
+                        self.padding[2].saturating_sub(kw * w.dilation).div_ceil(w.stride).min(x.len());
                     let Some(first) = target(2, skip, kw) else { continue };
                     for (o, &x) in out[first..].iter_mut().step_by(w.stride).zip(&x[skip..]) {
                         *o += weight * T::from(x);
@@ -190,15 +193,13 @@ pub(super) fn convolve(
         return Err(Fault::program(format!("a convolution has {} operands", reads.len())));
     };
     let e = Extents::new(conv, x, weight, dims)?;
-    let identity = MapProg::copy(env.kind);
-    let program = Program::new(conv.epilogue.unwrap_or(&identity), dims, rest, 1, env)?;
-    let plain = conv.epilogue.is_none();
+    let program = conv.epilogue.map(|prog| Program::new(prog, dims, rest, 1, env)).transpose()?;
     let round = if env.kind == Kind::F32 { env.round } else { Round::None };
     let finish = |start: usize, given: &[&[u32]], out: &mut [u32]| {
-        if plain {
+        let Some(program) = &program else {
             out.copy_from_slice(given[0]);
             return cast::round(out, round);
-        }
+        };
         threads::scratch(program.registers(), |registers| {
             program.run(start, given, bytemuck::cast_slice_mut(registers), out);
         });

@@ -45,7 +45,12 @@ fn operands<'b, 'a>(reads: &'b [Operand<'a>]) -> Result<(&'b Operand<'a>, &'b Op
 }
 
 /// The `GatherNd` kernel.
-pub(super) fn gather_nd(reads: &[Operand], dims: &[usize], out: &mut [u32], env: &mut Env) -> Result<(), Fault> {
+pub(super) fn gather_nd(
+    reads: &[Operand],
+    dims: &[usize],
+    out: &mut [u32],
+    env: &mut Env,
+) -> Result<(), Fault> {
     let (x, index) = operands(reads)?;
     let (x_dims, refuse) = (x.dims(), || {
         Err(Fault::program(format!("gathering {:?} by {:?} does not give {dims:?}", x.dims(), index.dims())))

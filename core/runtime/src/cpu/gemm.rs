@@ -129,7 +129,11 @@ impl Gemm {
                             }
                         }
                         let given = [&moved[0][..width], &moved[1][..width]];
-                        finish(start + line * n + column, &given[..weights], &mut out[column..column + width]);
+                        finish(
+                            start + line * n + column,
+                            &given[..weights],
+                            &mut out[column..column + width],
+                        );
                     }
                 });
             }

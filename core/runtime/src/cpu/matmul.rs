@@ -104,14 +104,15 @@ pub(super) fn matmul(
             reads[1].dims()
         )));
     }
-    let identity = MapProg::copy(env.kind);
-    let program = Program::new(epilogue.unwrap_or(&identity), dims, rest, weights, env)?;
+    let program = epilogue.map(|prog| Program::new(prog, dims, rest, weights, env)).transpose()?;
 
     let columns = [Columns::new(&reads[1]), Columns::new(&reads[weights])];
     let mut batches: usize = dims[..rank - 2].iter().product();
     let mut m = m;
     // One B for all batches: their rows are rows of one product.
-    let shared = |b: &Columns| b.operand.layout.strides()[..rank - 2].iter().zip(dims).all(|(&s, &d)| s == 0 || d == 1);
+    let shared = |b: &Columns| {
+        b.operand.layout.strides()[..rank - 2].iter().zip(dims).all(|(&s, &d)| s == 0 || d == 1)
+    };
     if columns.iter().all(shared) {
         (batches, m) = (1, batches * m);
     }
@@ -137,13 +138,12 @@ pub(super) fn matmul(
         _ => Arithmetic::Integer,
     };
 
-    let plain = epilogue.is_none();
     let round = if env.kind == Kind::F32 { env.round } else { Round::None };
     let finish = |start: usize, given: &[&[u32]], out: &mut [u32]| {
-        if plain {
+        let Some(program) = &program else {
             out.copy_from_slice(given[0]);
             return cast::round(out, round);
-        }
+        };
         threads::scratch(program.registers(), |registers| {
             program.run(start, given, bytemuck::cast_slice_mut(registers), out);
         });

@@ -10,10 +10,13 @@ use super::simd::{self, Scales};
 use super::{Fault, threads};
 
 /// Most rows of A; with more, packing B pays.
-pub(super) const MAX_ROWS: usize = 8;
+pub(super) const MAX_ROWS: usize = 12;
 
 /// Elements of a result computed by one task, at most.
 const TASK: usize = 128;
+
+/// Most rows of 4-bit codes multiplied by one call.
+const TOGETHER: usize = 16;
 
 /// Extents and operands.
 pub(super) struct Rows<'a> {
@@ -64,7 +67,9 @@ fn aligned(weight: &Columns, k: usize) -> bool {
     let layout = &weight.operand.layout;
     let strides = layout.strides();
     let outer = &strides[..strides.len() - 2];
-    layout.offset % k == 0 && weight.stride[1] % k as isize == 0 && outer.iter().all(|s| s % k as isize == 0)
+    layout.offset.is_multiple_of(k)
+        && weight.stride[1] % k as isize == 0
+        && outer.iter().all(|s| s % k as isize == 0)
 }
 
 /// Activations in the forms that the methods need.
@@ -99,7 +104,7 @@ pub(super) fn matvec(
         Method::Codes8(q) | Method::Codes4(q) if q.zero.is_some() || q.min.is_some() => q.block(),
         _ => 0,
     };
-    let blocks = if block > 0 { k / block } else { 0 };
+    let blocks = k.checked_div(block).unwrap_or(0);
     let lines = batches * m;
     grow(prepared, lines * (padded + blocks))?;
     let (reordered, block_sums) = prepared[..lines * (padded + blocks)].split_at_mut(lines * padded);
@@ -142,7 +147,10 @@ pub(super) fn matvec(
     let sums = &*sums;
     if m == 1 {
         threads::chunks(out, 2048, 16, |start, piece| {
-            let given = [&sums[start..start + piece.len()], &sums[plane * (weights.len() - 1) + start..][..piece.len()]];
+            let given = [
+                &sums[start..start + piece.len()],
+                &sums[plane * (weights.len() - 1) + start..][..piece.len()],
+            ];
             finish(start, &given[..weights.len()], piece);
         });
         return Ok(());
@@ -197,7 +205,7 @@ impl Activations<'_> {
                 for (j, out) in columns {
                     let codes = &q.codes.bytes[at(j)..at(j) + k];
                     let first = rows.first(at(j));
-                    let scales = rows.scales(first);
+                    let scales = rows.scales(first, 1);
                     for (i, o) in out.iter_mut().enumerate() {
                         let sum = simd::dot8(x(i), codes, rows.signed, &scales);
                         *o = (sum + self.correction(q, first, k, line + i)).to_bits();
@@ -206,14 +214,22 @@ impl Activations<'_> {
             }
             Method::Codes4(q) => {
                 let rows = RowScales::new(q, k);
-                for (j, out) in columns {
-                    let codes = &q.codes.bytes[at(j) / 2..(at(j) + k) / 2];
-                    let first = rows.first(at(j));
-                    let scales = rows.scales(first);
-                    for (i, o) in out.iter_mut().enumerate() {
+                // Rows that follow each other, with their scales, are multiplied together.
+                let together =
+                    if rows.own && !q.scale.splat && weight.stride[1] == k as isize { TOGETHER } else { 1 };
+                let mut sums = [0f32; TOGETHER];
+                for (group, out) in out.chunks_mut(together * m).enumerate() {
+                    let (count, at) = (out.len() / m, at(group * together));
+                    let first = rows.first(at);
+                    let codes = &q.codes.bytes[at / 2..(at + count * k) / 2];
+                    let scales = rows.scales(first, count);
+                    for i in 0..m {
                         let x = &self.reordered[(line + i) * self.padded..(line + i + 1) * self.padded];
-                        let sum = simd::dot4(x, codes, rows.signed, &scales);
-                        *o = (sum + self.correction(q, first, k, line + i)).to_bits();
+                        simd::dot4(x, codes, rows.signed, &scales, k, &mut sums[..count]);
+                        for (j, sum) in sums[..count].iter().enumerate() {
+                            let first = first + j * (k / q.block());
+                            out[j * m + i] = (sum + self.correction(q, first, k, line + i)).to_bits();
+                        }
                     }
                 }
             }
@@ -277,9 +293,11 @@ impl<'a, 'b> RowScales<'a, 'b> {
         if self.own { row * (self.k / self.q.block()) } else { self.q.scale_row(row) }
     }
 
-    fn scales(&self, first: usize) -> Scales<'a> {
+    /// Scales of `count` rows from scale `first` on.
+    fn scales(&self, first: usize, count: usize) -> Scales<'a> {
         let first = if self.q.scale.splat { 0 } else { first };
-        let bytes = &self.q.scale.bytes[first * self.size..(first + self.k / self.block) * self.size];
+        let end = first + count * (self.k / self.block);
+        let bytes = &self.q.scale.bytes[first * self.size..end * self.size];
         Scales { bytes, element: self.q.format.scale, block: self.block }
     }
 }

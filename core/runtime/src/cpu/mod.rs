@@ -9,6 +9,7 @@ mod constants;
 mod conv;
 mod gather;
 mod gemm;
+mod layout;
 mod map;
 mod matmul;
 mod matvec;

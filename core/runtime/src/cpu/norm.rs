@@ -63,7 +63,10 @@ pub(super) fn norm(
     let wanted = if norm.center { 3 } else { 2 };
     let floats = reads.iter().all(|read| read.kind == Kind::F32);
     if reads.len() != wanted || reads.iter().any(|read| read.dims() != dims) || !floats {
-        return Err(Fault::program(format!("a norm of {dims:?} has {} operands of other extents", reads.len())));
+        return Err(Fault::program(format!(
+            "a norm of {dims:?} has {} operands of other extents",
+            reads.len()
+        )));
     }
     let n = dims.last().copied().unwrap_or(1);
     let scale = |at: usize, out: &mut [f32]| reads[1].load_f32(at, out);
@@ -74,7 +77,12 @@ pub(super) fn norm(
 }
 
 /// The `Softmax` kernel.
-pub(super) fn softmax(reads: &[Operand], dims: &[usize], out: &mut [u32], env: &mut Env) -> Result<(), Fault> {
+pub(super) fn softmax(
+    reads: &[Operand],
+    dims: &[usize],
+    out: &mut [u32],
+    env: &mut Env,
+) -> Result<(), Fault> {
     let [x] = reads else {
         return Err(Fault::program(format!("softmax has {} operands", reads.len())));
     };

@@ -3,7 +3,8 @@
 use crate::expr::Expr;
 use crate::step::PadMode;
 
-use super::memory::{MAX_RANK, Operand, extent};
+use super::layout::MAX_RANK;
+use super::memory::{Operand, extent};
 use super::reduce::single;
 use super::{Env, Fault, threads};
 
@@ -45,7 +46,11 @@ pub(super) fn pad(
     }
     let fits = |axis: usize| first[axis].checked_add(x.dim(axis)).is_some_and(|end| end <= dims[axis]);
     if x.dims().len() != rank || before.len() != rank || !(0..rank).all(fits) {
-        return Err(Fault::program(format!("padding {:?} by {:?} does not give {dims:?}", x.dims(), &first[..rank])));
+        return Err(Fault::program(format!(
+            "padding {:?} by {:?} does not give {dims:?}",
+            x.dims(),
+            &first[..rank]
+        )));
     }
     if mode != PadMode::Constant && x.layout.count() == 0 && !out.is_empty() {
         return Err(Fault::program(format!("padding {:?} has nothing to repeat", x.dims())));

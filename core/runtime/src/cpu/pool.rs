@@ -63,17 +63,23 @@ impl Axis {
     }
 }
 
+/// Parameters of the `Pool` kernel.
+pub(super) struct Pool<'a> {
+    pub op: ReduceOp,
+    pub kernel: &'a [u32],
+    pub stride: &'a [u32],
+    pub dilation: &'a [u32],
+}
+
 /// The `Pool` kernel.
 pub(super) fn pool(
-    op: ReduceOp,
-    kernel: &[u32],
-    stride: &[u32],
-    dilation: &[u32],
+    pool: &Pool,
     reads: &[Operand],
     dims: &[usize],
     out: &mut [u32],
     env: &mut Env,
 ) -> Result<(), Fault> {
+    let Pool { op, kernel, stride, dilation } = *pool;
     let x = single(reads)?;
     if dims.len() < 3 || x.dims().len() != dims.len() || x.dims()[..2] != dims[..2] {
         return Err(Fault::program(format!("pooling {:?} does not give {dims:?}", x.dims())));

@@ -155,7 +155,7 @@ impl<'a> Quantized<'a> {
 
     fn block_run(&self, at: usize, (scale, zero, min): (f32, f32, f32), out: &mut [f32]) {
         let plain = !self.codes.splat && (self.bits == 8 || !self.codes.unpacked);
-        if plain && self.bits == 4 && at % 2 == 0 && out.len() % 2 == 0 {
+        if plain && self.bits == 4 && at.is_multiple_of(2) && out.len().is_multiple_of(2) {
             let bytes = &self.codes.bytes[at / 2..(at + out.len()) / 2];
             return simd::dequantize4(bytes, self.signed(), scale, zero, min, out);
         }
@@ -181,6 +181,8 @@ fn float(part: &Part, element: ElementType, index: usize) -> f32 {
     match element {
         ElementType::F16 => half::f16::from_bits(half).to_f32(),
         ElementType::BF16 => f32::from_bits(u32::from(half) << 16),
-        _ => f32::from_bits(u32::from(half) | u32::from(part.bytes[at + 2]) << 16 | u32::from(part.bytes[at + 3]) << 24),
+        _ => f32::from_bits(
+            u32::from(half) | u32::from(part.bytes[at + 2]) << 16 | u32::from(part.bytes[at + 3]) << 24,
+        ),
     }
 }

@@ -132,8 +132,12 @@ fn across(op: ReduceOp, x: &Operand, last: usize, n: usize, count: usize, out: &
                     x.load_run((offset as isize + i as isize * stride) as usize, 1, values);
                     let pairs = sums.iter_mut().zip(&*values);
                     match op {
-                        ReduceOp::Max => pairs.for_each(|(a, &b)| *a = if b > *a || b.is_nan() { b } else { *a }),
-                        ReduceOp::Min => pairs.for_each(|(a, &b)| *a = if b < *a || b.is_nan() { b } else { *a }),
+                        ReduceOp::Max => {
+                            pairs.for_each(|(a, &b)| *a = if b > *a || b.is_nan() { b } else { *a })
+                        }
+                        ReduceOp::Min => {
+                            pairs.for_each(|(a, &b)| *a = if b < *a || b.is_nan() { b } else { *a })
+                        }
                         ReduceOp::Product => pairs.for_each(|(a, &b)| *a *= b),
                         _ => pairs.for_each(|(a, &b)| *a += b),
                     }
@@ -207,7 +211,12 @@ fn fold<T: Copy>(values: &mut [T], f: impl Fn(T, T) -> T) {
 }
 
 /// The `ArgMax` kernel.
-pub(super) fn argmax(reads: &[Operand], dims: &[usize], out: &mut [u32], _env: &mut Env) -> Result<(), Fault> {
+pub(super) fn argmax(
+    reads: &[Operand],
+    dims: &[usize],
+    out: &mut [u32],
+    _env: &mut Env,
+) -> Result<(), Fault> {
     let x = single(reads)?;
     let Some((&n, kept)) = x.dims().split_last().filter(|(_, kept)| *kept == dims) else {
         return Err(Fault::program(format!("argmax of {:?} does not give {dims:?}", x.dims())));

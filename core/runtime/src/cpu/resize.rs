@@ -2,7 +2,8 @@
 
 use crate::step::Kind;
 
-use super::memory::{MAX_RANK, Operand};
+use super::layout::MAX_RANK;
+use super::memory::Operand;
 use super::reduce::single;
 use super::{Env, Fault, threads};
 
@@ -90,7 +91,8 @@ pub(super) fn resize(
         for (o, sample) in out.iter_mut().zip(&columns) {
             let mut sum = 0.0;
             for &(base, weight) in &lines[..count] {
-                let (a, b) = (number(kind, values[base + sample.low]), number(kind, values[base + sample.high]));
+                let (a, b) =
+                    (number(kind, values[base + sample.low]), number(kind, values[base + sample.high]));
                 let value = if sample.share == 0.0 { a } else { a * (1.0 - sample.share) + b * sample.share };
                 sum += if count == 1 { value } else { value * weight };
             }

@@ -27,7 +27,7 @@ pub(super) fn rope(
     } else {
         first.dims() == [b, h, t] && second.dims() == [half]
     };
-    if !fits || x.dims() != dims || rope.rotated > d || rope.rotated % 2 != 0 {
+    if !fits || x.dims() != dims || rope.rotated > d || !rope.rotated.is_multiple_of(2) {
         return Err(Fault::program(format!(
             "a rotary embedding of {} elements of {:?} with {:?} and {:?}",
             rope.rotated,
@@ -40,7 +40,8 @@ pub(super) fn rope(
         return Ok(());
     }
     // [lines][cos half, sin half]; one set of lines for all heads when they share positions.
-    let shared = h == 1 || (first.layout.strides()[1] == 0 && (!rope.tables || second.layout.strides()[1] == 0));
+    let shared =
+        h == 1 || (first.layout.strides()[1] == 0 && (!rope.tables || second.layout.strides()[1] == 0));
     let heads = if shared { 1 } else { h };
     let lines = b * heads * t;
     let scratch = &mut *env.scratch;

@@ -17,7 +17,7 @@ pub(super) const ROWS: usize = 12;
 /// Whether `mul_add` is one instruction without any detection.
 const NATIVE_FMA: bool = cfg!(target_arch = "aarch64");
 
-/// Scales of one row of codes, one per `block` elements.
+/// Scales of rows of codes, one per `block` elements; a row is a multiple of it.
 #[derive(Clone, Copy)]
 pub(super) struct Scales<'a> {
     pub bytes: &'a [u8],
@@ -203,7 +203,8 @@ fn dot_bytes(x: &[f32], codes: &[u8], signed: bool) -> f32 {
 
 /// Whether [`dot4`] takes rows of `k` codes in blocks of `block`.
 pub(super) fn dot4_takes(k: usize, block: usize) -> bool {
-    k % 32 == 0 && block != 0 && (block == 32 || block == 64 || block % 128 == 0 || block == k)
+    let fits = block == 32 || block == 64 || block.is_multiple_of(128) || block == k;
+    k.is_multiple_of(32) && block != 0 && fits
 }
 
 /// How [`dot4`] wants its activations: `(group, per)`: inside a group of `group` elements, element
@@ -218,25 +219,35 @@ pub(super) fn dot4_order() -> (usize, usize) {
     }
 }
 
-/// Dot product of a row of 4-bit codes with reordered activations.
-pub(super) fn dot4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales) -> f32 {
-    let k = codes.len() * 2;
+/// Dot products of consecutive rows of `k` 4-bit codes with reordered activations.
+pub(super) fn dot4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales, k: usize, out: &mut [f32]) {
+    let rows = out.len();
     assert!(dot4_takes(k, scales.block) && x.len() >= k.next_multiple_of(dot4_order().0));
-    assert!(scales.bytes.len() >= k / scales.block * super::quantized::scale_bytes(scales.element));
-    pick!(dot4(x, codes, signed, scales), vector::dot4::<NATIVE_FMA>(x, codes, signed, scales))
+    assert!(codes.len() >= rows * k / 2);
+    assert!(scales.bytes.len() >= rows * (k / scales.block) * super::quantized::scale_bytes(scales.element));
+    pick!(dot4(x, codes, signed, scales, k, out), {
+        vector::dot4::<NATIVE_FMA>(x, codes, signed, scales, k, out)
+    })
 }
 
 /// `c[m][..32] (+)= a[k][m]ᵀ · b[k][..32]` with rows of b `ldb` and of c `ldc` apart; m ≤ [`ROWS`].
 #[allow(clippy::too_many_arguments)]
-pub(super) fn panel(m: usize, k: usize, a: &[f32], b: &[f32], ldb: usize, c: &mut [f32], ldc: usize, add: bool) {
+pub(super) fn panel(
+    m: usize,
+    k: usize,
+    a: &[f32],
+    b: &[f32],
+    ldb: usize,
+    c: &mut [f32],
+    ldc: usize,
+    add: bool,
+) {
     if m == 0 {
         return;
     }
     assert!(m <= ROWS && a.len() >= k * m && c.len() >= (m - 1) * ldc + COLUMNS);
     assert!(k == 0 || b.len() >= (k - 1) * ldb + COLUMNS);
-    pick!(panel(m, k, a, b, ldb, c, ldc, add), {
-        vector::panel::<NATIVE_FMA>(m, k, a, b, ldb, c, ldc, add)
-    })
+    pick!(panel(m, k, a, b, ldb, c, ldc, add), vector::panel::<NATIVE_FMA>(m, k, a, b, ldb, c, ldc, add))
 }
 
 /// The algorithms that both x86 sets share, over the module's `V`, `LANES` and primitives.
@@ -323,7 +334,14 @@ macro_rules! kernels {
         #[target_feature(enable = $features)]
         #[allow(clippy::too_many_arguments)]
         unsafe fn tile<const M: usize>(
-            k: usize, a: *const f32, step: usize, b: *const f32, ldb: usize, c: *mut f32, ldc: usize, more: bool,
+            k: usize,
+            a: *const f32,
+            step: usize,
+            b: *const f32,
+            ldb: usize,
+            c: *mut f32,
+            ldc: usize,
+            more: bool,
         ) {
             // SAFETY: `panel`'s lengths were asserted; tiles lie inside the panel.
             unsafe {
@@ -350,7 +368,14 @@ macro_rules! kernels {
         #[target_feature(enable = $features)]
         #[allow(clippy::too_many_arguments)]
         pub unsafe fn panel(
-            m: usize, k: usize, a: &[f32], b: &[f32], ldb: usize, c: &mut [f32], ldc: usize, more: bool,
+            m: usize,
+            k: usize,
+            a: &[f32],
+            b: &[f32],
+            ldb: usize,
+            c: &mut [f32],
+            ldc: usize,
+            more: bool,
         ) {
             let mut row = 0;
             while row < m {
@@ -392,113 +417,5 @@ mod avx2;
 mod avx512;
 
 #[cfg(all(test, target_arch = "x86_64"))]
-mod tests {
-    use super::*;
-
-    fn values(n: usize) -> Vec<f32> {
-        (0..n).map(|i| ((i * 7919 + 13) % 1009) as f32 / 504.5 - 1.0).collect()
-    }
-
-    /// Reordered as the set with `group` elements per group wants it.
-    fn reorder(x: &[f32], group: usize, per: usize) -> Vec<f32> {
-        let mut out = vec![0.0; x.len().next_multiple_of(group)];
-        for (i, &x) in x.iter().enumerate() {
-            out[i / group * group + i % group % per * (group / per) + i % group / per] = x;
-        }
-        out
-    }
-
-    #[test]
-    fn every_instruction_set_gives_the_same_products() {
-        let wide = level() == Level::Avx512;
-        if level() == Level::Portable {
-            return;
-        }
-        for (k, block) in [(32, 32), (96, 32), (576, 32), (576, 64), (576, 576), (256, 128), (160, 160)] {
-            let x = values(k);
-            let codes: Vec<u8> = (0..k / 2).map(|i| (i * 37 + 11) as u8).collect();
-            let scales: Vec<f32> = values(k / block);
-            for element in [ElementType::F16, ElementType::BF16, ElementType::F32] {
-                let bytes: Vec<u8> = match element {
-                    ElementType::F16 => {
-                        scales.iter().flat_map(|&s| half::f16::from_f32(s).to_le_bytes()).collect()
-                    }
-                    ElementType::BF16 => {
-                        scales.iter().flat_map(|&s| half::bf16::from_f32(s).to_le_bytes()).collect()
-                    }
-                    _ => scales.iter().flat_map(|&s| s.to_le_bytes()).collect(),
-                };
-                let scales = Scales { bytes: &bytes, element, block };
-                for signed in [false, true] {
-                    let want: f32 = (0..k)
-                        .map(|i| {
-                            let code = i32::from(codes[i / 2] >> (i % 2 * 4) & 15);
-                            let code = if signed && code > 7 { code - 16 } else { code };
-                            x[i] * code as f32 * scales.at(i)
-                        })
-                        .sum();
-                    let mut got = vec![
-                        vector::dot4::<true>(&reorder(&x, 32, 2), &codes, signed, &scales),
-                        // SAFETY: AVX2 was found; lengths are those that `dot4` asserts.
-                        unsafe { avx2::dot4(&reorder(&x, 64, 8), &codes, signed, &scales) },
-                    ];
-                    if wide {
-                        // SAFETY: AVX-512 was found; lengths are those that `dot4` asserts.
-                        got.push(unsafe { avx512::dot4(&reorder(&x, 128, 8), &codes, signed, &scales) });
-                    }
-                    for got in got {
-                        assert!((got - want).abs() < 1e-3 * (k as f32).sqrt(), "{k} {block}: {got}, {want}");
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_instruction_set_gives_the_same_panels() {
-        if level() == Level::Portable {
-            return;
-        }
-        for m in 1..=ROWS {
-            let k = 19;
-            let (a, b) = (values(m * k), values(k * COLUMNS));
-            let mut want = values(m * COLUMNS);
-            let (mut narrow, mut wide) = (want.clone(), want.clone());
-            vector::panel::<true>(m, k, &a, &b, COLUMNS, &mut want, COLUMNS, true);
-            // SAFETY: AVX2 was found; lengths are those that `panel` asserts.
-            unsafe { avx2::panel(m, k, &a, &b, COLUMNS, &mut narrow, COLUMNS, true) };
-            panel(m, k, &a, &b, COLUMNS, &mut wide, COLUMNS, true);
-            for ((want, narrow), wide) in want.iter().zip(&narrow).zip(&wide) {
-                assert!((want - narrow).abs() < 1e-5 && (want - wide).abs() < 1e-5);
-            }
-        }
-    }
-
-    #[test]
-    fn every_instruction_set_gives_the_same_conversions() {
-        if level() == Level::Portable {
-            return;
-        }
-        let x: Vec<f32> = values(77).iter().map(|x| x * 70000.0).collect();
-        let want: Vec<u8> = x.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect();
-        let (mut narrow, mut wide) = (vec![0; 154], vec![0; 154]);
-        // SAFETY: AVX2 was found.
-        unsafe { avx2::f32_to_f16(&x, &mut narrow) };
-        f32_to_f16(&x, &mut wide);
-        assert!(want == narrow && want == wide);
-        let (mut narrow, mut wide) = (vec![0.0; 77], vec![0.0; 77]);
-        // SAFETY: AVX2 was found.
-        unsafe { avx2::f16_to_f32(&want, &mut narrow) };
-        f16_to_f32(&want, &mut wide);
-        assert_eq!(narrow, wide);
-        for n in [0, 1, 15, 33, 64, 77] {
-            let want = vector::dot::<true>(&x[..n], |i| half::f16::from_le_bytes([want[2 * i], want[2 * i + 1]]).to_f32());
-            let bytes: Vec<u8> = x.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect();
-            // SAFETY: AVX2 was found; there are 77 halves.
-            let narrow = unsafe { avx2::dot::<1>(&x[..n], &bytes) };
-            let wide = dot(&x[..n], &bytes, ElementType::F16);
-            let scale = 1e-5 * want.abs().max(1.0);
-            assert!((want - narrow).abs() <= scale && (want - wide).abs() <= scale || !want.is_finite());
-        }
-    }
-}
+#[path = "tests/simd.rs"]
+mod tests;

@@ -6,10 +6,14 @@ use crate::step::{Kernel, Role, Round, Step, Storage, View};
 use super::attention::{self, Attention};
 use super::constants::Constants;
 use super::conv::{self, Conv};
-use super::memory::{self, Data, Layout, MAX_READS, Operand};
+use super::layout::{self, Layout};
+use super::memory::{self, Data, MAX_READS, Operand};
+use super::pool::Pool;
 use super::quantized::{Part, Quantized};
 use super::rope::{self, Rope};
-use super::{CpuExecutor, Env, Fault, Memory, cast, gather, map, matmul, norm, pad, pool, reduce, resize, sort};
+use super::{
+    CpuExecutor, Env, Fault, Memory, cast, gather, map, matmul, norm, pad, pool, reduce, resize, sort,
+};
 
 /// Everything that operands can be read from.
 struct Sources<'a> {
@@ -101,7 +105,8 @@ impl CpuExecutor {
         let sources =
             Sources { plan, constants: &*self.constants, memory: &self.memory, inputs, states: &*states };
         let mut scratch = std::mem::take(&mut self.scratch);
-        let env = Env { values, wide: self.wide, kind: buffer.kind, round: step.round, scratch: &mut scratch };
+        let env =
+            Env { values, wide: self.wide, kind: buffer.kind, round: step.round, scratch: &mut scratch };
         let result = into(step, write, &buffer.storage, &sources, &mut target, env);
         self.scratch = scratch;
         if let Some(words) = place(&buffer.role, slot, &mut self.memory, states) {
@@ -136,7 +141,10 @@ fn into(
     mut env: Env,
 ) -> Result<(), Fault> {
     if step.reads.len() > MAX_READS {
-        return Err(Fault::program(format!("a step reads {} operands, at most {MAX_READS} are supported", step.reads.len())));
+        return Err(Fault::program(format!(
+            "a step reads {} operands, at most {MAX_READS} are supported",
+            step.reads.len()
+        )));
     }
     let mut reads = [Operand::empty(); MAX_READS];
     for (read, view) in reads.iter_mut().zip(&step.reads) {
@@ -154,7 +162,7 @@ fn into(
         available = available.min(sources.memory.elements[id]);
     }
     let layout = Layout::bind(write, env.values, available)?;
-    memory::check_destination(&layout, available)?;
+    layout::check_destination(&layout, available)?;
     let count = layout.count();
     if *storage == Storage::Word && layout.is_dense() {
         let offset = if count == 0 { 0 } else { layout.offset };
@@ -169,7 +177,13 @@ fn into(
 }
 
 /// Runs a kernel into dense words and rounds them.
-fn kernel(step: &Step, reads: &[Operand], dims: &[usize], out: &mut [u32], env: &mut Env) -> Result<(), Fault> {
+fn kernel(
+    step: &Step,
+    reads: &[Operand],
+    dims: &[usize],
+    out: &mut [u32],
+    env: &mut Env,
+) -> Result<(), Fault> {
     match &step.kernel {
         // These three round while their results are still cached.
         Kernel::Map(prog) => return map::map(prog, reads, dims, out, env),
@@ -203,9 +217,11 @@ fn kernel(step: &Step, reads: &[Operand], dims: &[usize], out: &mut [u32], env: 
         Kernel::GatherAlong { axis } => gather::gather_along(*axis, reads, dims, out, env),
         Kernel::Pad { mode, before, value } => pad::pad(*mode, before, *value, reads, dims, out, env),
         Kernel::Pool { op, kernel, stride, dilation } => {
-            pool::pool(*op, kernel, stride, dilation, reads, dims, out, env)
+            pool::pool(&Pool { op: *op, kernel, stride, dilation }, reads, dims, out, env)
         }
-        Kernel::Resize { nearest, scale, offset } => resize::resize(*nearest, scale, offset, reads, dims, out, env),
+        Kernel::Resize { nearest, scale, offset } => {
+            resize::resize(*nearest, scale, offset, reads, dims, out, env)
+        }
         Kernel::Scan { op, reverse } => reduce::scan(*op, *reverse, reads, dims, out, env),
         Kernel::Sort { descending, indices } => sort::sort(*descending, *indices, reads, dims, out, env),
         Kernel::ArgMax => reduce::argmax(reads, dims, out, env),

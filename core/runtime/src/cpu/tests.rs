@@ -1,8 +1,6 @@
 //! Plans built by hand, compared with naive formulas.
 
 mod attention;
-#[cfg(bench)]
-mod bench;
 mod elementwise;
 mod matmul;
 mod movement;
@@ -85,12 +83,24 @@ impl Case {
         self.buffer(Role::Constant(constant), Kind::F32, storage, values.len())
     }
 
-    fn run(&mut self, kernel: Kernel, reads: Vec<View>, dims: &[usize], kind: Kind) -> Result<Vec<u32>, Error> {
+    fn run(
+        &mut self,
+        kernel: Kernel,
+        reads: Vec<View>,
+        dims: &[usize],
+        kind: Kind,
+    ) -> Result<Vec<u32>, Error> {
         let id = self.buffer(Role::Output(0), kind, Storage::Word, dims.iter().product());
         self.run_into(kernel, reads, view(id, dims), dims)
     }
 
-    fn run_into(&mut self, kernel: Kernel, reads: Vec<View>, write: View, dims: &[usize]) -> Result<Vec<u32>, Error> {
+    fn run_into(
+        &mut self,
+        kernel: Kernel,
+        reads: Vec<View>,
+        write: View,
+        dims: &[usize],
+    ) -> Result<Vec<u32>, Error> {
         let step = Step {
             kernel,
             reads,

@@ -29,7 +29,12 @@ pub(super) fn enter<R>(f: impl FnOnce() -> R) -> R {
 
 /// Calls `f(start, piece)` for pieces of `size` elements; `cost` is operations per element.
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) fn chunks<T: Send>(data: &mut [T], size: usize, cost: usize, f: impl Fn(usize, &mut [T]) + Send + Sync) {
+pub(super) fn chunks<T: Send>(
+    data: &mut [T],
+    size: usize,
+    cost: usize,
+    f: impl Fn(usize, &mut [T]) + Send + Sync,
+) {
     use rayon::prelude::*;
     let size = size.max(1);
     if data.len().saturating_mul(cost) < SERIAL || data.len() <= size || width() == 1 {
@@ -47,7 +52,12 @@ pub(super) fn chunks<T>(data: &mut [T], size: usize, _cost: usize, f: impl Fn(us
 }
 
 /// Calls `f(row number, row)` for rows of `width` elements; `cost` is operations per row.
-pub(super) fn rows<T: Send>(data: &mut [T], width: usize, cost: usize, f: impl Fn(usize, &mut [T]) + Send + Sync) {
+pub(super) fn rows<T: Send>(
+    data: &mut [T],
+    width: usize,
+    cost: usize,
+    f: impl Fn(usize, &mut [T]) + Send + Sync,
+) {
     if width == 0 {
         return;
     }

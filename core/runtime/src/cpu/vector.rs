@@ -193,21 +193,30 @@ pub(super) fn dot<const FMA: bool>(x: &[f32], weight: impl Fn(usize) -> f32) -> 
     lanes.iter().sum::<f32>() + rest
 }
 
-/// Dot product with a row of 4-bit codes. `x` is in groups of 32, even elements before odd ones.
+/// Dot products with rows of 4-bit codes. `x` is in groups of 32, even elements before odd ones.
 #[inline(always)]
-pub(super) fn dot4<const FMA: bool>(x: &[f32], codes: &[u8], signed: bool, scales: &Scales) -> f32 {
+pub(super) fn dot4<const FMA: bool>(
+    x: &[f32],
+    codes: &[u8],
+    signed: bool,
+    scales: &Scales,
+    k: usize,
+    out: &mut [f32],
+) {
     let flip = if signed { 8u8 } else { 0 };
-    let mut lanes = [0.0f32; LANES];
-    for (group, (bytes, x)) in codes.chunks_exact(16).zip(x.chunks_exact(32)).enumerate() {
-        let scale = scales.at(group * 32);
-        for lane in 0..LANES {
-            let (low, high) = ((bytes[lane] & 15) ^ flip, (bytes[lane] >> 4) ^ flip);
-            let (low, high) = (i32::from(low) - i32::from(flip), i32::from(high) - i32::from(flip));
-            let part = fma::<FMA>(high as f32, x[16 + lane], low as f32 * x[lane]);
-            lanes[lane] = fma::<FMA>(part, scale, lanes[lane]);
+    for (row, (out, codes)) in out.iter_mut().zip(codes.chunks_exact(k / 2)).enumerate() {
+        let mut lanes = [0.0f32; LANES];
+        for (group, (bytes, x)) in codes.chunks_exact(16).zip(x.chunks_exact(32)).enumerate() {
+            let scale = scales.at(row * k + group * 32);
+            for lane in 0..LANES {
+                let (low, high) = ((bytes[lane] & 15) ^ flip, (bytes[lane] >> 4) ^ flip);
+                let (low, high) = (i32::from(low) - i32::from(flip), i32::from(high) - i32::from(flip));
+                let part = fma::<FMA>(high as f32, x[16 + lane], low as f32 * x[lane]);
+                lanes[lane] = fma::<FMA>(part, scale, lanes[lane]);
+            }
         }
+        *out = lanes.iter().sum();
     }
-    lanes.iter().sum()
 }
 
 /// `c[m][..32] (+)= a[k][m]ᵀ · b[k][..32]`
@@ -240,7 +249,7 @@ pub(super) fn panel<const FMA: bool>(
 }
 
 impl Scales<'_> {
-    /// Scale of the block that holds element `at` of the row.
+    /// Scale of the block that holds element `at`, counted from the first row.
     #[inline(always)]
     pub fn at(&self, at: usize) -> f32 {
         let index = at / self.block * scale_bytes(self.element);

@@ -11,7 +11,7 @@ use super::dispatch::Caps;
 use super::pipelines::PipelineCache;
 use super::seam::{Signal, lock, seam};
 use crate::error::Error;
-use crate::options::SpecializationOptions;
+use crate::options::{ForcedKernel, SpecializationOptions};
 
 /// An open device. Everything made on it keeps it alive.
 pub struct GpuDevice {
@@ -22,6 +22,8 @@ pub struct GpuDevice {
     pub(crate) pipelines: PipelineCache,
     info: AdapterInfo,
     caps: Caps,
+    /// Subgroup kernels gave wrong numbers on this device.
+    no_subgroups: AtomicBool,
     trouble: Arc<Trouble>,
     #[cfg(not(target_arch = "wasm32"))]
     poller: std::sync::OnceLock<super::poller::Poller>,
@@ -126,8 +128,11 @@ impl GpuDevice {
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             max_invocations: limits.max_compute_invocations_per_workgroup,
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
-            subgroups: options.subgroups && features.contains(wgpu::Features::SUBGROUP),
+            subgroups: options.subgroups
+                && options.force_kernel != Some(ForcedKernel::Plain)
+                && features.contains(wgpu::Features::SUBGROUP),
             shader_f16: options.shader_f16 && features.contains(wgpu::Features::SHADER_F16),
+            tiled_only: options.force_kernel == Some(ForcedKernel::Tiled),
         };
         Arc::new(GpuDevice {
             device,
@@ -137,6 +142,7 @@ impl GpuDevice {
             pipelines: PipelineCache::default(),
             info,
             caps,
+            no_subgroups: AtomicBool::new(false),
             trouble,
             #[cfg(not(target_arch = "wasm32"))]
             poller: std::sync::OnceLock::new(),
@@ -144,8 +150,14 @@ impl GpuDevice {
     }
 
     /// What the kernels may use.
-    pub fn caps(&self) -> &Caps {
-        &self.caps
+    pub fn caps(&self) -> Caps {
+        let subgroups = self.caps.subgroups && !self.no_subgroups.load(Ordering::Relaxed);
+        Caps { subgroups, ..self.caps }
+    }
+
+    /// Kernels made from now on do without subgroups.
+    pub(crate) fn avoid_subgroups(&self) {
+        self.no_subgroups.store(true, Ordering::Relaxed);
     }
 
     /// The adapter.
@@ -250,10 +262,14 @@ impl GpuDevice {
     ) -> Result<(), Error> {
         let wait = wgpu::PollType::Wait { submission_index: Some(after), timeout: None };
         let polled = seam(|| self.device.poll(wait));
+        self.check(context)?;
+        if signal.result().is_none() && polled.is_ok() {
+            // Another session's thread polled first and is about to run our callback.
+            pollster::block_on(signal.wait());
+        }
         match signal.result() {
             Some(success) => self.outcome(success, context),
             None => {
-                self.check(context)?;
                 let message = format!("waiting for the device gave {polled:?} and no result");
                 Err(Error::Gpu { context: context.to_owned(), message })
             }

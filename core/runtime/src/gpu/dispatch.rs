@@ -61,4 +61,6 @@ pub struct Caps {
     pub subgroups: bool,
     /// `enable f16` may be used.
     pub shader_f16: bool,
+    /// Use the tiled kernel for every matrix product.
+    pub tiled_only: bool,
 }

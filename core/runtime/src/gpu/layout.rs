@@ -69,7 +69,8 @@ impl GpuLayout {
         max: &[i64],
         min: &[i64],
     ) -> Result<GpuLayout, Error> {
-        let cx = LowerCx { caps: device.caps(), max, min };
+        let caps = device.caps();
+        let cx = LowerCx { caps: &caps, max, min };
         let mut dispatches = vec![];
         for step in 0..plan.steps.len() {
             dispatches.extend(lower(&plan, step, &cx)?);

@@ -1,7 +1,7 @@
 //! Rules that replace a composite's call by one kernel. The body stays the definition: a rule
 //! applies only when it computes the same function.
 
-use coreai_asset::{Asset, Composite, ElementType};
+use coreai_asset::{Composite, ElementType};
 
 use super::{Fault, InferCx, Op};
 use crate::expr::Expr;
@@ -16,7 +16,7 @@ pub trait Rule: Sync {
     fn name(&self) -> &'static str;
 
     /// Whether the op computes this call.
-    fn matches(&self, composite: &Composite, inputs: &[&Fact], asset: &Asset) -> bool;
+    fn matches(&self, composite: &Composite, inputs: &[&Fact]) -> bool;
 
     /// The op.
     fn op(&'static self) -> &'static dyn Op;
@@ -72,7 +72,7 @@ impl Rule for RmsNorm {
         "rms_norm"
     }
 
-    fn matches(&self, c: &Composite, inputs: &[&Fact], _: &Asset) -> bool {
+    fn matches(&self, c: &Composite, inputs: &[&Fact]) -> bool {
         c.input_names == ["input", "scale"]
             && c.f64("eps").is_some()
             && inputs.iter().all(|f| real(f))
@@ -128,7 +128,7 @@ impl Rule for LayerNorm {
         "layer_norm"
     }
 
-    fn matches(&self, c: &Composite, inputs: &[&Fact], _: &Asset) -> bool {
+    fn matches(&self, c: &Composite, inputs: &[&Fact]) -> bool {
         c.input_names == ["input", "gamma", "beta"]
             && c.f64("eps").is_some()
             && inputs.iter().all(|f| real(f))
@@ -174,7 +174,7 @@ impl Rule for Attention {
         "scaled_dot_product_attention"
     }
 
-    fn matches(&self, c: &Composite, inputs: &[&Fact], _: &Asset) -> bool {
+    fn matches(&self, c: &Composite, inputs: &[&Fact]) -> bool {
         let names = ["query", "key", "value", "attn_mask", "sinks"];
         let (Some(q), Some(k), Some(v)) = (input(c, "query"), input(c, "key"), input(c, "value")) else {
             return false;
@@ -268,7 +268,7 @@ impl Rule for Rope {
         "rope"
     }
 
-    fn matches(&self, c: &Composite, inputs: &[&Fact], _: &Asset) -> bool {
+    fn matches(&self, c: &Composite, inputs: &[&Fact]) -> bool {
         let (Some(x), Some(p)) = (input(c, "input"), input(c, "position_ids")) else { return false };
         let (x, p) = (inputs[x], inputs[p]);
         let head = x.dims.last().and_then(Expr::as_const);

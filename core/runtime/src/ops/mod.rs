@@ -13,7 +13,7 @@ mod state;
 
 use std::sync::Arc;
 
-use coreai_asset::{Asset, Attribute, Composite};
+use coreai_asset::Composite;
 
 use crate::error::Error;
 use crate::expr::Expr;
@@ -78,14 +78,10 @@ impl Fault {
 
 /// What a type rule sees.
 pub struct InferCx<'a> {
-    /// The asset, for constants.
-    pub asset: &'a Asset,
     /// Serialized name.
     pub name: &'a str,
     /// Operand facts.
     pub inputs: &'a [Fact],
-    /// Inherent attributes.
-    pub attrs: &'a [(&'static str, Attribute)],
     /// The composite's declaration.
     pub composite: Option<&'a Composite>,
     /// What the file declares of the results; dynamic extents are −1.

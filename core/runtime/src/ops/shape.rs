@@ -422,10 +422,8 @@ fn lowered_ranges(cx: &mut Lower, node: usize) -> Result<Vec<Range1>, Fault> {
     let facts: Vec<Fact> = inputs.iter().map(|v| cx.fact(*v).clone()).collect();
     let name = cx.graph.nodes[node].name.clone();
     let mut infer = InferCx {
-        asset: cx.asset,
         name: &name,
         inputs: &facts,
-        attrs: &[],
         composite: None,
         declared: &[],
         shapes: &mut cx.shapes,

@@ -159,6 +159,21 @@ impl Decoder {
 
     /// Runs `tokens` after those in the cache, in one step.
     pub async fn append(&mut self, tokens: &[u32], rows: Rows) -> Result<(), LanguageError> {
+        self.bind(tokens).await?;
+        let want = match rows {
+            Rows::Last => OutputWant::last_rows(self.signature.output, 1),
+            Rows::All => OutputWant::all(self.signature.output),
+        };
+        if let Err(error) = self.run(&[want]).await {
+            self.stale = !self.signature.rewinds;
+            return Err(error.into());
+        }
+        self.cached.extend_from_slice(tokens);
+        Ok(())
+    }
+
+    /// Makes room for `tokens` and binds them as the next step's inputs.
+    async fn bind(&mut self, tokens: &[u32]) -> Result<(), LanguageError> {
         let total = self.cached.len() + tokens.len();
         if total > self.limit {
             return Err(LanguageError::PromptTooLong { prompt: total, context: self.limit });
@@ -179,19 +194,10 @@ impl Decoder {
         self.reserve(total).await?;
         let first = self.positions.len();
         self.positions.extend((first..total).map(|position| position as i32));
-        let Signature { token_input, position_input, output, .. } = self.signature;
+        let Signature { token_input, position_input, .. } = self.signature;
         self.session.set_input(token_input, &[1, tokens.len()], InputData::I32(&self.ids))?;
         let positions = InputData::I32(&self.positions[..total]);
         self.session.set_input(position_input, &[1, total], positions)?;
-        let want = match rows {
-            Rows::Last => OutputWant::last_rows(output, 1),
-            Rows::All => OutputWant::all(output),
-        };
-        if let Err(error) = self.run(&[want]).await {
-            self.stale = !self.signature.rewinds;
-            return Err(error.into());
-        }
-        self.cached.extend_from_slice(tokens);
         Ok(())
     }
 
@@ -262,6 +268,14 @@ impl Decoder {
         let result = pollster::block_on(self.append(tokens, rows));
         self.set_blocking(false);
         result
+    }
+
+    /// As [`Decoder::append_blocking`], with the device time of every dispatch.
+    pub fn trace_blocking(&mut self, tokens: &[u32]) -> Result<Vec<coreai::TraceEntry>, LanguageError> {
+        pollster::block_on(self.bind(tokens))?;
+        let times = self.session.trace_blocking(&[OutputWant::last_rows(self.signature.output, 1)])?;
+        self.cached.extend_from_slice(tokens);
+        Ok(times)
     }
 
     /// Blocking twin of [`Decoder::rewind`].

@@ -20,7 +20,15 @@ struct Flags {
 }
 
 /// Rows of softmax(q·k)·v in f64.
-fn naive(shape: &Shape, flags: Flags, q: &[f32], k: &[f32], v: &[f32], mask: &[f32], sinks: &[f32]) -> Vec<f32> {
+fn naive(
+    shape: &Shape,
+    flags: Flags,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    mask: &[f32],
+    sinks: &[f32],
+) -> Vec<f32> {
     let Shape { b, hq, hk, t, s, d, dv } = *shape;
     let mut out = vec![];
     for row in 0..b * hq * t {
@@ -36,7 +44,8 @@ fn naive(shape: &Shape, flags: Flags, q: &[f32], k: &[f32], v: &[f32], mask: &[f
             if hidden {
                 continue;
             }
-            let dot: f64 = (0..d).map(|x| f64::from(q[row * d + x]) * f64::from(k[(plane * s + j) * d + x])).sum();
+            let dot: f64 =
+                (0..d).map(|x| f64::from(q[row * d + x]) * f64::from(k[(plane * s + j) * d + x])).sum();
             let added = if flags.mask == 1 { f64::from(mask[row * s + j]) } else { 0.0 };
             let weight = (dot * 0.3 + added).exp();
             total += weight;

@@ -21,7 +21,8 @@ fn strided_broadcast_and_reversed_views() {
         (MapOp::Fn(MapFn::Add), [0, 1, 0], Kind::F32),
     ]);
     // A reversed transpose plus a row broadcast over the other axes.
-    let reads = vec![strided(x, 2999, &[10, 100, 3], &[-1, -10, -1000]), strided(y, 0, &[10, 100, 3], &[0, 0, 1])];
+    let reads =
+        vec![strided(x, 2999, &[10, 100, 3], &[-1, -10, -1000]), strided(y, 0, &[10, 100, 3], &[0, 0, 1])];
     let got = case.run_f32(add, reads, &[10, 100, 3]);
     for (i, got) in got.iter().enumerate() {
         let (a, b, c) = (i / 300, i / 3 % 100, i % 3);
@@ -81,7 +82,8 @@ fn casts_follow_the_format() {
 
 #[test]
 fn results_are_rounded() {
-    for (round, want) in [(Round::F16, [1.0, f32::INFINITY, 65504.0]), (Round::BF16, [1.0, 70144.0, 65536.0])] {
+    for (round, want) in [(Round::F16, [1.0, f32::INFINITY, 65504.0]), (Round::BF16, [1.0, 70144.0, 65536.0])]
+    {
         let mut case = Case { round: Some(round), ..Case::default() };
         let x = case.floats(&[1.0001, 70000.0, 65519.0]);
         assert_eq!(case.run_f32(copy(Kind::F32), vec![view(x, &[3])], &[3]), want);
@@ -136,7 +138,11 @@ fn vectorized_functions_agree_with_the_table() {
         for ((x, got), want) in x.iter().zip(run(false)).zip(run(true)) {
             let same = got == want || got.is_nan() && want.is_nan();
             // The table's tanh form of gelu cancels where the result is near 0.
-            assert!(same || (got - want).abs() <= want.abs() * 5e-7 + 4e-7 * f32::from(u8::from(f == MapFn::GeluTanh)) + 1e-37, "{f:?}({x}) = {got}, {want}");
+            assert!(
+                same || (got - want).abs()
+                    <= want.abs() * 5e-7 + 4e-7 * f32::from(u8::from(f == MapFn::GeluTanh)) + 1e-37,
+                "{f:?}({x}) = {got}, {want}"
+            );
         }
     }
 }
@@ -150,8 +156,10 @@ fn views_outside_their_buffer_are_refused() {
         strided(x, 0, &[2], &[-1]),
         strided(x, 0, &[3, 3], &[4, i64::MAX]),
         strided(x, 5, &[10], &[i64::MAX / 2]),
+        strided(x, 0, &[1 << 40, 1 << 40, 0], &[0, 0, 1]),
     ] {
         let dims: Vec<usize> = bad.dims.iter().map(|d| d.eval(&[]) as usize).collect();
+        let dims = if dims.len() == 3 { vec![0] } else { dims };
         let error = case.run(copy(Kind::F32), vec![bad], &dims, Kind::F32).unwrap_err();
         assert_eq!(error.code(), "program", "{error}");
     }

@@ -26,7 +26,9 @@ fn turned(buffer: BufferId, k: usize, n: usize) -> View {
 #[test]
 fn plain_weights_in_every_storage() {
     for element in [ElementType::F32, ElementType::F16, ElementType::BF16] {
-        for (m, n, k) in [(1, 50, 70), (3, 33, 64), (9, 50, 70), (40, 70, 33), (5, 3, 1), (130, 65, 16), (2, 2, 0)] {
+        for (m, n, k) in
+            [(1, 50, 70), (3, 33, 64), (9, 50, 70), (40, 70, 33), (5, 3, 1), (130, 65, 16), (2, 2, 0)]
+        {
             let (a, w) = (random(m * k, 1), random(n * k, 2));
             let w: Vec<f32> = w.iter().map(|&x| encode_one(x, element)).collect();
             let want = product(&a, &w, m, n, k);
@@ -97,7 +99,9 @@ fn compressed_weights() {
 
 #[test]
 fn odd_sizes_of_compressed_weights() {
-    for (n, k, block) in [(7, 96, 32), (5, 160, 32), (3, 10, 5), (4, 33, 33), (6, 64, 64), (3, 384, 128), (2, 40, 8)] {
+    for (n, k, block) in
+        [(7, 96, 32), (5, 160, 32), (3, 10, 5), (4, 33, 33), (6, 64, 64), (3, 384, 128), (2, 40, 8)]
+    {
         for (code, bits) in [(ElementType::SI4, 4), (ElementType::SI8, 8)] {
             let scheme = Scheme {
                 code,
@@ -186,10 +190,8 @@ fn batches_and_broadcast_batches() {
         let mut case = Case::default();
         let (x, weight) = (case.floats(&a), case.floats(&w));
         let step = if shared { 0 } else { (n * k) as i64 };
-        let reads = vec![
-            view(x, &[2, 3, m, k]),
-            strided(weight, 0, &[2, 3, k, n], &[3 * step, step, 1, k as i64]),
-        ];
+        let reads =
+            vec![view(x, &[2, 3, m, k]), strided(weight, 0, &[2, 3, k, n], &[3 * step, step, 1, k as i64])];
         assert_close(&case.run_f32(plain(), reads, &[2, 3, m, n]), &want, 1e-6);
     }
 }

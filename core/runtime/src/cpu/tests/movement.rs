@@ -53,9 +53,11 @@ fn gather_along_each_axis() {
     let mut case = Case::default();
     let x = case.floats(&(0..12).map(|x| x as f32).collect::<Vec<_>>());
     let index = case.ints(&[0, -1, 1, 2, 2, 0]);
-    let got = case.run_f32(Kernel::GatherAlong { axis: 0 }, vec![view(x, &[3, 4]), view(index, &[2, 3])], &[2, 3]);
+    let got =
+        case.run_f32(Kernel::GatherAlong { axis: 0 }, vec![view(x, &[3, 4]), view(index, &[2, 3])], &[2, 3]);
     assert_eq!(got, [0.0, 9.0, 6.0, 8.0, 9.0, 2.0]);
-    let got = case.run_f32(Kernel::GatherAlong { axis: 1 }, vec![view(x, &[3, 4]), view(index, &[2, 3])], &[2, 3]);
+    let got =
+        case.run_f32(Kernel::GatherAlong { axis: 1 }, vec![view(x, &[3, 4]), view(index, &[2, 3])], &[2, 3]);
     assert_eq!(got, [0.0, 3.0, 1.0, 6.0, 6.0, 4.0]);
     let index = case.ints(&[4]);
     let reads = vec![view(x, &[3, 4]), view(index, &[1, 1])];
@@ -90,7 +92,8 @@ fn padding_two_axes_of_a_transposed_view() {
         let kernel = Kernel::Pad { mode, before: vec![Expr::one(), Expr::zero()], value: 0 };
         assert_eq!(case.run_f32(kernel, vec![turned.clone()], &[4, 3]), want);
     }
-    let kernel = Kernel::Pad { mode: PadMode::Constant, before: vec![Expr::from(3i64), Expr::zero()], value: 0 };
+    let kernel =
+        Kernel::Pad { mode: PadMode::Constant, before: vec![Expr::from(3i64), Expr::zero()], value: 0 };
     assert!(case.run(kernel, vec![turned], &[4, 3], Kind::F32).is_err());
 }
 
@@ -118,11 +121,10 @@ fn sorting_is_stable_with_nan_last() {
 fn linear_and_nearest_resampling() {
     let mut case = Case::default();
     let x = case.floats(&[1.0, 2.0, 3.0, 4.0]);
-    let resize = |nearest, scale: f32| Kernel::Resize { nearest, scale: vec![scale; 2], offset: vec![0.0; 2] };
+    let resize =
+        |nearest, scale: f32| Kernel::Resize { nearest, scale: vec![scale; 2], offset: vec![0.0; 2] };
     let got = case.run_f32(resize(false, 2.0), vec![view(x, &[2, 2])], &[4, 4]);
-    let want = [
-        1.0, 1.25, 1.75, 2.0, 1.5, 1.75, 2.25, 2.5, 2.5, 2.75, 3.25, 3.5, 3.0, 3.25, 3.75, 4.0,
-    ];
+    let want = [1.0, 1.25, 1.75, 2.0, 1.5, 1.75, 2.25, 2.5, 2.5, 2.75, 3.25, 3.5, 3.0, 3.25, 3.75, 4.0];
     assert_close(&got, &want, 1e-6);
     // Coordinates −0.25, 0.25, 0.75, 1.25: nearest 0, 0, 1, 1.
     let got = case.run_f32(resize(true, 2.0), vec![view(x, &[2, 2])], &[4, 4]);

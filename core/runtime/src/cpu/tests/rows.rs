@@ -88,7 +88,10 @@ fn strided_and_empty_reductions() {
         let want: Vec<f32> = (0..2).map(|c| x.iter().skip(c).step_by(2).sum::<f32>() / 2500.0).collect();
         assert_close(&got, &want, 1e-4);
         let none = view(id, &[2, 0]);
-        assert_eq!(case.run_f32(Kernel::Reduce { op: ReduceOp::Sum, axes: 1 }, vec![none.clone()], &[2]), [0.0; 2]);
+        assert_eq!(
+            case.run_f32(Kernel::Reduce { op: ReduceOp::Sum, axes: 1 }, vec![none.clone()], &[2]),
+            [0.0; 2]
+        );
         let max = case.run_f32(Kernel::Reduce { op: ReduceOp::Max, axes: 1 }, vec![none], &[2]);
         assert_eq!(max, [f32::NEG_INFINITY; 2]);
     }
@@ -108,7 +111,8 @@ fn scans_in_both_directions() {
     assert_eq!(scan(ReduceOp::Min, true, &[3.0, f32::NAN, 5.0]), [3.0, 5.0, 5.0]);
     let mut case = Case::default();
     let x = case.ints(&[i32::MAX, 1]);
-    let got = case.run(Kernel::Scan { op: ReduceOp::Sum, reverse: false }, vec![view(x, &[2])], &[2], Kind::I32);
+    let got =
+        case.run(Kernel::Scan { op: ReduceOp::Sum, reverse: false }, vec![view(x, &[2])], &[2], Kind::I32);
     assert_eq!(got.unwrap(), [i32::MAX as u32, i32::MIN as u32]);
 }
 
@@ -141,8 +145,8 @@ fn rotary_embeddings() {
             let (mut cos, mut sin) = (vec![], vec![]);
             for line in 0..b * h * t {
                 let position = positions[line / (h * t) * t + line % t] as f32;
-                for i in 0..half {
-                    let (s, c) = (position * frequencies[i]).sin_cos();
+                for (i, frequency) in frequencies.iter().enumerate() {
+                    let (s, c) = (position * frequency).sin_cos();
                     let (p, q) = if interleaved { (2 * i, 2 * i + 1) } else { (i, i + half) };
                     let (a, b) = (x[line * d + p], x[line * d + q]);
                     want[line * d + p] = a * c - b * s;
@@ -160,7 +164,8 @@ fn rotary_embeddings() {
             assert_close(&got, &want, 1e-6);
             let (cos, sin) = (case.floats(&cos), case.floats(&sin));
             let tables = [b, h, t, half];
-            let got = case.run_f32(rope(true), vec![view(x, &dims), view(cos, &tables), view(sin, &tables)], &dims);
+            let got =
+                case.run_f32(rope(true), vec![view(x, &dims), view(cos, &tables), view(sin, &tables)], &dims);
             assert_close(&got, &want, 1e-6);
         }
     }

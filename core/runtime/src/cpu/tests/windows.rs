@@ -31,7 +31,8 @@ impl Shape {
         let out = self.output(transposed);
         let (gi, go) = (self.ci / self.groups, self.co / self.groups);
         let flat = |p: [usize; 3], dims: [usize; 3]| (p[0] * dims[1] + p[1]) * dims[2] + p[2];
-        let unflat = |i: usize, dims: [usize; 3]| [i / (dims[1] * dims[2]), i / dims[2] % dims[1], i % dims[2]];
+        let unflat =
+            |i: usize, dims: [usize; 3]| [i / (dims[1] * dims[2]), i / dims[2] % dims[1], i % dims[2]];
         let size = |dims: [usize; 3]| dims.iter().product::<usize>();
         let mut sums = vec![0f64; self.n * self.co * size(out)];
         for n in 0..self.n {
@@ -78,11 +79,7 @@ impl Shape {
         let (x, w, b) = (case.floats(&x), case.floats(&w), case.floats(&bias));
         let tail = |dims: [usize; 3]| dims[3 - axes..].to_vec();
         let dims = [vec![self.n, self.co], tail(out)].concat();
-        let wd = if transposed {
-            [self.ci, self.co / self.groups]
-        } else {
-            [self.co, self.ci / self.groups]
-        };
+        let wd = if transposed { [self.ci, self.co / self.groups] } else { [self.co, self.ci / self.groups] };
         let instr = |op, args| Instr { op, args, kind: Kind::F32 };
         let epilogue = MapProg {
             instrs: vec![
@@ -197,7 +194,8 @@ fn pools_clip_in_ceil_mode() {
     assert_eq!(got, [6.0, 8.0, 9.0, 16.0, 18.0, 19.0, 21.0, 23.0, 24.0]);
     let got = case.run_f32(pool(ReduceOp::Sum), read.clone(), &[1, 1, 2, 2]);
     assert_eq!(got, [12.0, 20.0, 52.0, 60.0]);
-    let dilated = Kernel::Pool { op: ReduceOp::Max, kernel: vec![2, 2], stride: vec![1, 1], dilation: vec![3, 3] };
+    let dilated =
+        Kernel::Pool { op: ReduceOp::Max, kernel: vec![2, 2], stride: vec![1, 1], dilation: vec![3, 3] };
     assert_eq!(case.run_f32(dilated, read, &[1, 1, 2, 2]), [18.0, 19.0, 23.0, 24.0]);
     let nan = case.floats(&[1.0, f32::NAN, 3.0, 4.0]);
     let one = Kernel::Pool { op: ReduceOp::Max, kernel: vec![3], stride: vec![1], dilation: vec![1] };

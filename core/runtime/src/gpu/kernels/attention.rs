@@ -129,7 +129,8 @@ pub(super) fn build(mut shader: Shader<'_>, options: &Options) -> Result<Dispatc
         "0".to_owned()
     };
     // Value columns rounded up to a power of two, at most the workgroup. Constant in real models.
-    let columns = shader.cx.bounds(dv).max.max(1).unsigned_abs().next_power_of_two().min(u64::from(INVOCATIONS));
+    let columns =
+        shader.cx.bounds(dv).max.max(1).unsigned_abs().next_power_of_two().min(u64::from(INVOCATIONS));
     let lanes = shader.uword(&Expr::from(i64::try_from(columns).unwrap_or(1)));
     let sharing = Expr::func(Func::FloorDiv, hq, hk);
     let keys = [
@@ -160,7 +161,8 @@ pub(super) fn build(mut shader: Shader<'_>, options: &Options) -> Result<Dispatc
         ("O_E", shader.word(&os[3])),
     ];
     let keys: Vec<(&str, &str)> = keys.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    let body = coreai_shaders::fill(coreai_shaders::ATTENTION, &keys).map_err(|e| Fault::broken(e.to_string()))?;
+    let body =
+        coreai_shaders::fill(coreai_shaders::ATTENTION, &keys).map_err(|e| Fault::broken(e.to_string()))?;
     let groups = &(b * hq) * t;
     shader.finish("attention", INVOCATIONS, groups, &body)
 }

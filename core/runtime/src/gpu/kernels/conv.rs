@@ -31,7 +31,12 @@ pub(super) fn build(
     let (x, w, out) = (&step.reads[0], &step.reads[1], &step.writes[0]);
     let spatial = geometry.stride.len();
     let rank = out.dims.len();
-    let sizes = [geometry.dilation.len(), rank.wrapping_sub(2), x.dims.len().wrapping_sub(2), w.dims.len().wrapping_sub(2)];
+    let sizes = [
+        geometry.dilation.len(),
+        rank.wrapping_sub(2),
+        x.dims.len().wrapping_sub(2),
+        w.dims.len().wrapping_sub(2),
+    ];
     if sizes.iter().any(|s| *s != spatial) {
         return Err(Fault::broken("a convolution's ranks differ".into()));
     }
@@ -73,7 +78,11 @@ pub(super) fn build(
     );
     // Base of the filter and the stride of its input channel.
     let channel = if geometry.transposed {
-        let _ = writeln!(body, "  let filter_at = {w0} + g * {cin} * {} + ({o} - g * {cout}) * {};", ws[0], ws[1]);
+        let _ = writeln!(
+            body,
+            "  let filter_at = {w0} + g * {cin} * {} + ({o} - g * {cout}) * {};",
+            ws[0], ws[1]
+        );
         &ws[0]
     } else {
         let _ = writeln!(body, "  let filter_at = {w0} + {o} * {};", ws[0]);
@@ -84,7 +93,8 @@ pub(super) fn build(
     for i in 0..spatial {
         let size = shader.word(&w.dims[2 + i]);
         let number = |v: u32| Expr::from(i64::from(v));
-        let (stride, dilation) = (shader.word(&number(geometry.stride[i])), shader.word(&number(geometry.dilation[i])));
+        let (stride, dilation) =
+            (shader.word(&number(geometry.stride[i])), shader.word(&number(geometry.dilation[i])));
         let position = axis(2 + i);
         let _ = writeln!(body, "  for (var k{i} = 0; k{i} < {size}; k{i}++) {{");
         if geometry.transposed {

@@ -9,7 +9,7 @@ use super::window::{Window, element_bits, segment_window, window};
 use super::{Fault, LowerCx};
 use crate::expr::Expr;
 use crate::gpu::dispatch::Dispatch;
-use crate::gpu::segments::{BINDING_ALIGNMENT, segments};
+use crate::gpu::segments::{BINDING_ALIGNMENT, Segment, segments};
 use crate::plan::Plan;
 use crate::step::{Step, Storage, View};
 
@@ -48,8 +48,8 @@ fn table_windows(plan: &Plan, cx: &LowerCx<'_>, table: &View) -> Option<Vec<Rows
         if offset != 0 || stride != row {
             return None;
         }
-        let window = |s| Rows {
-            first: i64::try_from(s_first(&s)).unwrap_or(0),
+        let window = |s: Segment| Rows {
+            first: i64::try_from(s.first_row).unwrap_or(0),
             rows: i64::try_from(s.rows).unwrap_or(0),
             window: segment_window(table, s, format.row_elements()),
         };
@@ -57,7 +57,8 @@ fn table_windows(plan: &Plan, cx: &LowerCx<'_>, table: &View) -> Option<Vec<Rows
     }
     let bits = element_bits(&plan.buffer(table).storage);
     let row_bytes = (u64::try_from(stride).ok()? * bits).div_ceil(8).max(1);
-    let per_window = i64::try_from(limit.checked_sub(2 * BINDING_ALIGNMENT)? / row_bytes).ok().filter(|n| *n > 0)?;
+    let per_window =
+        i64::try_from(limit.checked_sub(2 * BINDING_ALIGNMENT)? / row_bytes).ok().filter(|n| *n > 0)?;
     let mut parts = vec![];
     let mut first = 0;
     while first < total {
@@ -73,11 +74,11 @@ fn table_windows(plan: &Plan, cx: &LowerCx<'_>, table: &View) -> Option<Vec<Rows
     Some(parts)
 }
 
-fn s_first(segment: &crate::gpu::segments::Segment) -> u64 {
-    segment.first_row
-}
-
-fn nd_part(mut shader: Shader<'_>, table_window: Window, only: Option<(i64, i64)>) -> Result<Dispatch, Fault> {
+fn nd_part(
+    mut shader: Shader<'_>,
+    table_window: Window,
+    only: Option<(i64, i64)>,
+) -> Result<Dispatch, Fault> {
     let step = shader.step;
     let (x, index, out) = (&step.reads[0], &step.reads[1], &step.writes[0]);
     let Some((depth, outer)) = index.dims.split_last() else {

@@ -53,15 +53,15 @@ pub(super) fn build(mut shader: Shader<'_>, prog: &MapProg) -> Result<Dispatch, 
         return Err(Fault::broken("an elementwise program loads an operand that is missing".into()));
     }
     let axis_of = space.axis_of.clone();
-    let (text, value) = statements(
-        &mut shader,
-        prog,
-        &|n| loads[usize::from(n)].clone(),
-        &|axis| match axis_of.get(usize::from(axis)).copied().flatten() {
+    let (text, value) =
+        statements(&mut shader, prog, &|n| loads[usize::from(n)].clone(), &|axis| match axis_of
+            .get(usize::from(axis))
+            .copied()
+            .flatten()
+        {
             Some(at) => format!("c{at}"),
             None => "0".into(),
-        },
-    )?;
+        })?;
     let ty = super::shader::type_of(out.kind);
     let store = packed::conversion(prog.result_kind(), out.kind, &value);
     let total = space.elements();

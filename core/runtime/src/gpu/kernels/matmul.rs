@@ -79,9 +79,9 @@ pub(super) fn build(
         let rows = !dim.is(1)
             && !indexed
             && batch_strides[2][axis].is(0)
-            && (0..views.len()).filter(|i| *i != 2).all(|i| {
-                m.is(1) || batch_strides[i][axis] == &tails[i].row * &m
-            });
+            && (0..views.len())
+                .filter(|i| *i != 2)
+                .all(|i| m.is(1) || batch_strides[i][axis] == &tails[i].row * &m);
         if rows {
             for i in 0..views.len() {
                 if m.is(1) && i != 2 {
@@ -122,7 +122,10 @@ pub(super) fn build(
     if kind != Kind::F32 {
         return simple(shader, &product);
     }
-    if shader.cx.bounds(&product.m).max <= matvec::MAX_ROWS
+    // A norm prologue exists only in the kernels for few rows.
+    let few = !shader.cx.caps.tiled_only || product.norm.is_some();
+    if few
+        && shader.cx.bounds(&product.m).max <= matvec::MAX_ROWS
         && let Some(variant) = matvec::choose(&shader, &product)
     {
         return matvec::build(shader, &product, variant);
@@ -236,7 +239,11 @@ fn simple(mut shader: Shader<'_>, product: &Product) -> Result<Dispatch, Fault> 
     for w in 0..product.b.len() {
         let _ = writeln!(body, "  var acc{w}: {ty};");
     }
-    let _ = writeln!(body, "  for (var k = 0; k < {k}; k++) {{\n    let a = {}({a0} + m * {am} + k * {ak});", product.a.load);
+    let _ = writeln!(
+        body,
+        "  for (var k = 0; k < {k}; k++) {{\n    let a = {}({a0} + m * {am} + k * {ak});",
+        product.a.load
+    );
     for (w, b) in product.b.iter().enumerate() {
         let base = product.b_base(&mut shader, w);
         let _ = writeln!(body, "    acc{w} += a * {}({base} + k * {bk} + n * {bn});", b.load);
@@ -264,7 +271,10 @@ fn tiled(mut shader: Shader<'_>, product: &Product) -> Result<Dispatch, Fault> {
     let mut multiply = String::new();
     let scale = product.scale.as_ref();
     if let Some(scale) = scale {
-        let _ = writeln!(b_loads, "      var factor = 0.0;\n      if (inside) {{ let k = k0 + i32(kk); factor = {scale}; }}");
+        let _ = writeln!(
+            b_loads,
+            "      var factor = 0.0;\n      if (inside) {{ let k = k0 + i32(kk); factor = {scale}; }}"
+        );
     }
     for i in 0..rows {
         let _ = writeln!(multiply, "      let x{i} = tile_a[ra + {i}u];");
@@ -348,7 +358,8 @@ fn tiled(mut shader: Shader<'_>, product: &Product) -> Result<Dispatch, Fault> {
         ("RESULTS", results),
     ];
     let keys: Vec<(&str, &str)> = keys.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    let body = coreai_shaders::fill(coreai_shaders::MATMUL_TILED, &keys).map_err(|e| Fault::broken(e.to_string()))?;
+    let body = coreai_shaders::fill(coreai_shaders::MATMUL_TILED, &keys)
+        .map_err(|e| Fault::broken(e.to_string()))?;
     let tiles = &div_ceil(&product.m, i64::from(tile_m)) * &div_ceil(&product.n, 64);
     let name = if rows == 2 { "matmul_tiled_32" } else { "matmul_tiled_64" };
     shader.finish(name, 256, &tiles * &batches, &body)

@@ -74,7 +74,7 @@ pub(super) fn build(shader: Shader<'_>, product: &Product, variant: Variant) -> 
     }
 }
 
-/// Vector type and constructor parts of `count` values: as many as fit a `vec4`.
+/// The values in groups of up to four.
 fn vectors(values: &[String]) -> Vec<String> {
     values
         .chunks(4)
@@ -122,7 +122,10 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
     let chunk = words * per_word;
     let sums = slots * weights * per_group;
     let squares = if product.norm.is_some() { slots } else { 0 };
-    shader.declare(&format!("var<workgroup> sums_of: array<f32, {}>;", (sums + squares) * INVOCATIONS as usize));
+    shader.declare(&format!(
+        "var<workgroup> sums_of: array<f32, {}>;",
+        (sums + squares) * INVOCATIONS as usize
+    ));
 
     let groups = div_ceil(&product.n, per_group as i64);
     let (group_word, batch_word) = (shader.uword(&groups), shader.uword(&product.batch.elements()));
@@ -189,7 +192,8 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
     for (w, b) in product.b.iter().enumerate() {
         for r in 0..per_group {
             let shift = per_word.trailing_zeros();
-            let _ = writeln!(body, "    {{\n      let e = w{w}_{r} + k0;\n      let at = u32(e) >> {shift}u;");
+            let _ =
+                writeln!(body, "    {{\n      let e = w{w}_{r} + k0;\n      let at = u32(e) >> {shift}u;");
             let mut values = vec![];
             for j in 0..words {
                 let _ = writeln!(body, "      let q{j} = {}[at + {j}u];", b.array);
@@ -199,7 +203,11 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
                 let _ = writeln!(body, "      let d{j} = {v};");
             }
             if quant.is_some() {
-                let _ = writeln!(body, "      let block = {}_block(e);\n      let scale = {}_scale(block);", b.load, b.load);
+                let _ = writeln!(
+                    body,
+                    "      let block = {}_block(e);\n      let scale = {}_scale(block);",
+                    b.load, b.load
+                );
             }
             for i in 0..slots {
                 let terms: Vec<String> = lanes
@@ -266,7 +274,9 @@ fn reduction(shader: &mut Shader<'_>, values: &[String]) -> String {
         for s in 0..values.len() {
             let _ = writeln!(text, "    sums_of[{s}u * WG + sgid] = sum{s};");
         }
-        text.push_str("  }\n  workgroupBarrier();\n  if (lid == 0u) { subgroups = sgn; }\n  workgroupBarrier();\n");
+        text.push_str(
+            "  }\n  workgroupBarrier();\n  if (lid == 0u) { subgroups = sgn; }\n  workgroupBarrier();\n",
+        );
         shader.declare(
             "var<workgroup> subgroups: u32;\nfn reduced(s: u32) -> f32 {\n  var sum = 0.0;\n  \
              for (var i = 0u; i < subgroups; i++) { sum += sums_of[s * WG + i]; }\n  return sum;\n}",
@@ -292,7 +302,13 @@ fn reduction(shader: &mut Shader<'_>, values: &[String]) -> String {
 }
 
 /// With a norm: defines `inverse` of row slot `i` and gives the factor.
-fn inverse(shader: &mut Shader<'_>, product: &Product, body: &mut String, k: &str, sums: usize) -> &'static str {
+fn inverse(
+    shader: &mut Shader<'_>,
+    product: &Product,
+    body: &mut String,
+    k: &str,
+    sums: usize,
+) -> &'static str {
     let Some(norm) = product.norm else { return "" };
     let eps = shader.param(&Expr::from(i64::from(norm.eps.to_bits())));
     let _ = writeln!(

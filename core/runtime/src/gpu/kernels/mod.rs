@@ -108,7 +108,9 @@ fn build(plan: &Plan, cx: &LowerCx<'_>, step: &Step, number: usize) -> Result<Ve
         Kernel::Reduce { op, axes } => reduce::build(shader(), *op, *axes),
         Kernel::Softmax => norm::softmax(shader()),
         Kernel::Norm(norm) => norm::build(shader(), *norm),
-        Kernel::Rope { rotated, interleaved, tables } => rope::build(shader(), *rotated, *interleaved, *tables),
+        Kernel::Rope { rotated, interleaved, tables } => {
+            rope::build(shader(), *rotated, *interleaved, *tables)
+        }
         Kernel::Attention { scale, causal, window, mask, sinks } => {
             let options = attention::Options {
                 scale: *scale,

@@ -54,7 +54,8 @@ pub(super) fn build(mut shader: Shader<'_>, map: Elementwise) -> Result<Dispatch
         return shader.finish("map_pairs", INVOCATIONS, div_ceil(&pairs, i64::from(INVOCATIONS)), &body);
     }
     let two = Expr::from(2i64);
-    let reach = space.dims.iter().zip(strides).fold(Expr::zero(), |sum, (d, s)| &sum + &(&(d - &Expr::one()) * s));
+    let reach =
+        space.dims.iter().zip(strides).fold(Expr::zero(), |sum, (d, s)| &sum + &(&(d - &Expr::one()) * s));
     let first = Expr::func(Func::FloorDiv, offset, &two);
     let last = Expr::func(Func::FloorDiv, &(offset + &reach), &two);
     let one = Expr::one();
@@ -63,7 +64,9 @@ pub(super) fn build(mut shader: Shader<'_>, map: Elementwise) -> Result<Dispatch
     let words = &(&(&last - &first) + &one) * &some;
     let (count, first_word, base) = (shader.uword(&words), shader.word(&first), shader.word(offset));
     // fn index_of(rel): row-major index of the element at distance rel, or -1.
-    let mut find = String::from("fn index_of(distance: i32) -> i32 {\n  if (distance < 0) { return -1; }\n  var rest = distance;\n  var t = 0;\n");
+    let mut find = String::from(
+        "fn index_of(distance: i32) -> i32 {\n  if (distance < 0) { return -1; }\n  var rest = distance;\n  var t = 0;\n",
+    );
     for (dim, stride) in space.dims.iter().zip(strides) {
         let (d, s) = (shader.word(dim), shader.word(stride));
         let _ = writeln!(

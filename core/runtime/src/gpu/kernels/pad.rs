@@ -11,7 +11,12 @@ use crate::expr::Expr;
 use crate::gpu::dispatch::Dispatch;
 use crate::step::PadMode;
 
-pub(super) fn build(mut shader: Shader<'_>, mode: PadMode, before: &[Expr], value: u32) -> Result<Dispatch, Fault> {
+pub(super) fn build(
+    mut shader: Shader<'_>,
+    mode: PadMode,
+    before: &[Expr],
+    value: u32,
+) -> Result<Dispatch, Fault> {
     let step = shader.step;
     let (x, out) = (&step.reads[0], &step.writes[0]);
     let rank = out.dims.len();
@@ -35,7 +40,8 @@ pub(super) fn build(mut shader: Shader<'_>, mode: PadMode, before: &[Expr], valu
     );
     for (axis, first) in before.iter().enumerate() {
         let c = space.axis_of[axis].map_or_else(|| "0".to_owned(), |a| format!("c{a}"));
-        let (first, n, stride) = (shader.word(first), shader.word(&x.dims[axis]), shader.word(&x.strides[axis]));
+        let (first, n, stride) =
+            (shader.word(first), shader.word(&x.dims[axis]), shader.word(&x.strides[axis]));
         let source_index = match mode {
             PadMode::Constant => {
                 let _ = writeln!(body, "  inside = inside && {c} >= {first} && {c} - {first} < {n};");
@@ -52,7 +58,9 @@ pub(super) fn build(mut shader: Shader<'_>, mode: PadMode, before: &[Expr], valu
         let _ = writeln!(body, "  e += ({source_index}) * {stride};");
     }
     if matches!(mode, PadMode::Circular | PadMode::Symmetric | PadMode::Reflect) {
-        shader.declare("fn wrap_index(i: i32, n: i32) -> i32 { let r = i % n; return select(r, r + n, r < 0); }");
+        shader.declare(
+            "fn wrap_index(i: i32, n: i32) -> i32 { let r = i % n; return select(r, r + n, r < 0); }",
+        );
     }
     if matches!(mode, PadMode::Symmetric | PadMode::Reflect) {
         shader.declare("fn mirror(i: i32, far: i32) -> i32 { return min(i, far - i); }");

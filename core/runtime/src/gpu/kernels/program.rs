@@ -64,7 +64,11 @@ fn expression(
             if f == MapFn::Select {
                 value = value.replace("!= 0u", if kind_of(0) == Kind::I32 { "!= 0" } else { "!= 0u" });
             }
-            if matches!(f, MapFn::Equal | MapFn::NotEqual | MapFn::Greater) { format!("u32({value})") } else { value }
+            if matches!(f, MapFn::Equal | MapFn::NotEqual | MapFn::Greater) {
+                format!("u32({value})")
+            } else {
+                value
+            }
         }
         MapOp::Cast(to) => cast(&arg(0), kind_of(0), to, kind),
         MapOp::Wrap(to) => wrap(&arg(0), to),
@@ -82,10 +86,11 @@ pub(super) fn constant(bits: u32, kind: Kind) -> String {
 }
 
 fn cast(x: &str, from: Kind, to: ElementType, kind: Kind) -> String {
-    let range = integer_range(to).map(|(low, high)| (low.max(i64::from(i32::MIN)), high.min(i64::from(u32::MAX))));
+    let range =
+        integer_range(to).map(|(low, high)| (low.max(i64::from(i32::MIN)), high.min(i64::from(u32::MAX))));
     match (kind, from) {
-        (Kind::F32, Kind::F32) => x.to_owned(),
-        (Kind::F32, _) => format!("f32({x})"),
+        (Kind::F32, Kind::F32) => small_float(x, to),
+        (Kind::F32, _) => small_float(&format!("f32({x})"), to),
         (Kind::Bool, Kind::F32) => format!("ftruth({x})"),
         (Kind::Bool, Kind::I32) => format!("u32({x} != 0)"),
         (Kind::Bool, _) => format!("u32({x} != 0u)"),
@@ -111,6 +116,18 @@ fn cast(x: &str, from: Kind, to: ElementType, kind: Kind) -> String {
                 _ => value,
             }
         }
+    }
+}
+
+/// Rounds to a float type of at most 8 bits. Wider types keep the value: results are rounded where they
+/// are materialized.
+fn small_float(x: &str, to: ElementType) -> String {
+    match to {
+        ElementType::F8E5M2 => format!("round_small({x}, 2, -14, 57344.0, 0x7f800000u)"),
+        ElementType::F8E4M3FN => format!("round_small({x}, 3, -6, 448.0, 0x7fc00000u)"),
+        ElementType::F4E2M1FN => format!("round_small({x}, 1, 0, 6.0, 0x40c00000u)"),
+        ElementType::F8E8M0FN => format!("round_power({x})"),
+        _ => x.to_owned(),
     }
 }
 

@@ -89,4 +89,3 @@ pub(super) fn build(mut shader: Shader<'_>, op: ReduceOp, axes: usize) -> Result
     );
     shader.finish("reduce", SHARED, total, &body)
 }
-

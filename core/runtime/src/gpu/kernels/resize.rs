@@ -19,7 +19,12 @@ fn sampled(shader: &Shader<'_>, scale: &[f32], offset: &[f32]) -> Vec<bool> {
     (0..out.dims.len()).map(|i| scale[i] != 1.0 || offset[i] != 0.0 || x.dims[i] != out.dims[i]).collect()
 }
 
-pub(super) fn build(mut shader: Shader<'_>, nearest: bool, scale: &[f32], offset: &[f32]) -> Result<Dispatch, Fault> {
+pub(super) fn build(
+    mut shader: Shader<'_>,
+    nearest: bool,
+    scale: &[f32],
+    offset: &[f32],
+) -> Result<Dispatch, Fault> {
     let step = shader.step;
     let (x, out) = (&step.reads[0], &step.writes[0]);
     let rank = out.dims.len();
@@ -70,7 +75,9 @@ pub(super) fn build(mut shader: Shader<'_>, nearest: bool, scale: &[f32], offset
         }
     }
     let load = &source.load;
-    let float = |at: &str| if source.kind == Kind::F32 { format!("{load}({at})") } else { format!("f32({load}({at}))") };
+    let float = |at: &str| {
+        if source.kind == Kind::F32 { format!("{load}({at})") } else { format!("f32({load}({at}))") }
+    };
     if linear.is_empty() {
         let store = super::packed::conversion(source.kind, result.kind, &format!("{load}(e)"));
         let _ = writeln!(body, "  st({out_at}, {store});");

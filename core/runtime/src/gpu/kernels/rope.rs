@@ -50,7 +50,8 @@ pub(super) fn build(
         shader.element(&at, &space, n, "c")
     };
     let (x_at, out_at) = (base(&mut shader, 1, &x.window.offset), base(&mut shader, 0, &out.window.offset));
-    let (a_at, b_at) = (base(&mut shader, 2, &first.window.offset), base(&mut shader, 3, &second.window.offset));
+    let (a_at, b_at) =
+        (base(&mut shader, 2, &first.window.offset), base(&mut shader, 3, &second.window.offset));
     let last = |shader: &mut Shader<'_>, v: &crate::step::View| {
         v.strides.last().map_or_else(|| "0".to_owned(), |s| shader.word(s))
     };
@@ -69,7 +70,11 @@ pub(super) fn build(
             first.load, second.load
         )
     };
-    let pair = if interleaved { "let i0 = 2 * item; let i1 = i0 + 1;" } else { "let i0 = item; let i1 = item + pairs;" };
+    let pair = if interleaved {
+        "let i0 = 2 * item; let i1 = i0 + 1;"
+    } else {
+        "let i0 = item; let i1 = item + pairs;"
+    };
     let total = space.elements();
     let (count, pairs) = (shader.uword(&total), shader.word(&half));
     let body = format!(

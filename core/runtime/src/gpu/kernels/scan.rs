@@ -25,9 +25,13 @@ pub(super) fn build(mut shader: Shader<'_>, op: ReduceOp, reverse: bool) -> Resu
     let result = shader.write()?;
     let ty = type_of(source.kind);
     let (first, combine) = match (op, source.kind) {
-        // Scans skip NaN where reductions propagate it.
-        (ReduceOp::Max, Kind::F32) => ("-finf()", "select(select(a, b, order_key(b) > order_key(a)), a, is_nan(b))"),
-        (ReduceOp::Min, Kind::F32) => ("finf()", "select(select(a, b, order_key(b) < order_key(a)), a, is_nan(b))"),
+        // Scans skip NaN, except before the first number, where reductions propagate it.
+        (ReduceOp::Max, Kind::F32) => {
+            ("fnan()", "select(a, b, is_nan(a) || (!is_nan(b) && order_key(b) > order_key(a)))")
+        }
+        (ReduceOp::Min, Kind::F32) => {
+            ("fnan()", "select(a, b, is_nan(a) || (!is_nan(b) && order_key(b) < order_key(a)))")
+        }
         (op, kind) => operator(op, kind),
     };
     shader.declare(&format!(

@@ -71,9 +71,11 @@ impl<'a> Shader<'a> {
         }
     }
 
-    /// An i32 expression that is always a parameter word.
+    /// An i32 expression that is always a parameter word. Equal symbolic expressions share one;
+    /// equal numbers do not while there is room, since that they are equal is a matter of shape.
     pub fn param(&mut self, e: &Expr) -> String {
-        let at = match self.params.iter().position(|p| p == e) {
+        let may_share = e.as_const().is_none() || self.params.len() >= MAX_PARAMS / 2;
+        let at = match self.params.iter().position(|p| may_share && p == e) {
             Some(at) => at,
             None => {
                 self.params.push(e.clone());
@@ -243,5 +245,4 @@ impl<'a> Shader<'a> {
             step: u32::try_from(self.number).unwrap_or(u32::MAX),
         })
     }
-
 }

@@ -26,9 +26,11 @@ impl Space {
             let kept = keep.contains(&axis);
             let merges = !kept
                 && !last_kept
-                && space.strides.iter().zip(strides).all(|(have, s)| {
-                    have.last().is_some_and(|outer| *outer == &s[axis] * dim)
-                });
+                && space
+                    .strides
+                    .iter()
+                    .zip(strides)
+                    .all(|(have, s)| have.last().is_some_and(|outer| *outer == &s[axis] * dim));
             if merges {
                 if let Some(last) = space.dims.last_mut() {
                     *last = &*last * dim;

@@ -140,7 +140,8 @@ fn block_number(shader: &mut Shader<'_>, name: &str, format: &QuantFormat) -> St
     let mut text = format!("{head} var r = u32(e); var n = 0u;\n");
     let mut stride = 1;
     for (i, (dim, block)) in axes.iter().enumerate().rev() {
-        let (d, b, s) = (shader.uword(&number(*dim)), shader.uword(&number(*block)), shader.uword(&number(stride)));
+        let (d, b, s) =
+            (shader.uword(&number(*dim)), shader.uword(&number(*block)), shader.uword(&number(stride)));
         if i > 0 {
             let _ = writeln!(text, "  n += (r % {d}) / {b} * {s}; r = r / {d};");
         } else {

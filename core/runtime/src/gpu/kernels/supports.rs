@@ -63,7 +63,11 @@ pub fn supports(plan: &Plan, step: &Step) -> Result<(), String> {
         },
         Kernel::Resize { nearest: false, scale, offset } => {
             let axes = (0..scale.len())
-                .filter(|i| scale[*i] != 1.0 || offset.get(*i) != Some(&0.0) || step.reads[0].dims.get(*i) != write.dims.get(*i))
+                .filter(|i| {
+                    scale[*i] != 1.0
+                        || offset.get(*i) != Some(&0.0)
+                        || step.reads[0].dims.get(*i) != write.dims.get(*i)
+                })
                 .count();
             if axes > resize::MAX_AXES { Err(format!("interpolation over {axes} axes")) } else { Ok(()) }
         }

@@ -8,4 +8,4 @@ mod products;
 mod rows;
 mod spatial;
 
-use bench::{Bench, Rng, contiguous_view, fixed};
+use bench::{Bench, fixed};

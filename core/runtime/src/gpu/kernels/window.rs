@@ -23,7 +23,10 @@ impl LowerCx<'_> {
     pub fn bounds(&self, e: &Expr) -> Bounds {
         e.bounds(&|Sym(s)| {
             let at = s as usize;
-            Bounds { min: self.min.get(at).copied().unwrap_or(0), max: self.max.get(at).copied().unwrap_or(0) }
+            Bounds {
+                min: self.min.get(at).copied().unwrap_or(0),
+                max: self.max.get(at).copied().unwrap_or(0),
+            }
         })
     }
 

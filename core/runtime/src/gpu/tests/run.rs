@@ -241,7 +241,7 @@ fn a_caller_may_bring_a_device() {
 fn options_narrow_the_capabilities() {
     let Some(all) = device() else { return };
     let none = SpecializationOptions { subgroups: false, shader_f16: false, ..options() };
-    let caps = *GpuDevice::open_blocking(&none).unwrap().caps();
+    let caps = GpuDevice::open_blocking(&none).unwrap().caps();
     assert!(!caps.subgroups && !caps.shader_f16);
     assert_eq!(all.caps().max_binding_bytes, BINDING_LIMIT);
     assert!(caps.max_invocations >= 256 && caps.workgroup_bytes >= 16384);

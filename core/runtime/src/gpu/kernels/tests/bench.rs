@@ -21,6 +21,17 @@ use crate::step::{
 /// Binding limit of the device on which operands are cut into windows, bytes.
 const SMALL: u64 = 4096;
 
+/// A device that offers no more than every device does, and subgroups.
+pub const AMPLE: Caps = Caps {
+    max_binding_bytes: 128 << 20,
+    max_storage_buffers: 8,
+    max_invocations: 256,
+    workgroup_bytes: 16384,
+    subgroups: true,
+    shader_f16: false,
+    tiled_only: false,
+};
+
 /// Deterministic random numbers (SplitMix64).
 pub struct Rng(pub u64);
 
@@ -56,10 +67,8 @@ pub fn fixed(dims: &[i64]) -> Vec<Expr> {
     dims.iter().map(|d| Expr::from(*d)).collect()
 }
 
-/// The whole of a buffer, row-major.
-pub fn contiguous_view(buffer: BufferId, dims: &[Expr]) -> View {
-    View::whole(buffer, dims.to_vec())
-}
+/// Words of the outputs, then of the states.
+type Results = (Vec<Vec<u32>>, Vec<Vec<u32>>);
 
 /// A plan in the making, with its data.
 pub struct Bench {
@@ -116,7 +125,13 @@ impl Bench {
     }
 
     fn port(&self, dims: &[Expr], buffer: BufferId) -> Port {
-        Port { name: "port".into(), element: ElementType::F32, dims: dims.to_vec(), buffer: Some(buffer), part: None }
+        Port {
+            name: "port".into(),
+            element: ElementType::F32,
+            dims: dims.to_vec(),
+            buffer: Some(buffer),
+            part: None,
+        }
     }
 
     /// An input of given words.
@@ -126,7 +141,7 @@ impl Bench {
         let port = self.port(dims, id);
         self.plan.inputs.push(port);
         self.inputs.push(words);
-        contiguous_view(id, dims)
+        View::whole(id, dims.to_vec())
     }
 
     /// A random input.
@@ -152,7 +167,7 @@ impl Bench {
         }
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         let id = self.buffer(Role::Host(Arc::new(bytes)), kind, storage, product(&dims));
-        contiguous_view(id, &dims)
+        View::whole(id, dims)
     }
 
     fn constant(&mut self, bytes: &[u8]) -> ConstantRef {
@@ -203,7 +218,8 @@ impl Bench {
             (bytes, values)
         };
         let (scale_bytes, scale) = scalars(&mut self.rng);
-        let zeros: Vec<i32> = (0..scales).map(|_| if format.zero { code(&mut self.rng) } else { 0 }).collect();
+        let zeros: Vec<i32> =
+            (0..scales).map(|_| if format.zero { code(&mut self.rng) } else { 0 }).collect();
         let min = format.min.then(|| scalars(&mut self.rng));
         let source = QuantSource {
             codes: self.constant(&stream),
@@ -233,7 +249,7 @@ impl Bench {
         let storage = Storage::Quant(Arc::new(format));
         let id = self.buffer(Role::Quant(source), Kind::F32, storage, product(&dims));
         self.expanded.push((id, dense));
-        contiguous_view(id, &dims)
+        View::whole(id, dims)
     }
 
     /// A state of random elements.
@@ -254,14 +270,14 @@ impl Bench {
         let port = self.port(dims, id);
         self.plan.states.push(port);
         self.states.push(data);
-        contiguous_view(id, dims)
+        View::whole(id, dims.to_vec())
     }
 
     pub fn output(&mut self, kind: Kind, dims: &[Expr]) -> View {
         let id = self.buffer(Role::Output(self.plan.outputs.len()), kind, Storage::Word, product(dims));
         let port = self.port(dims, id);
         self.plan.outputs.push(port);
-        contiguous_view(id, dims)
+        View::whole(id, dims.to_vec())
     }
 
     pub fn step(&mut self, kernel: Kernel, reads: Vec<View>, write: View, round: Round) {
@@ -292,7 +308,13 @@ impl Bench {
         names
     }
 
-    fn reference(&self) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
+    /// Checks the sources with and without subgroups; the kernels with them and ample bindings.
+    pub fn check(&self) -> Vec<&'static str> {
+        self.kernels(&Caps { subgroups: false, ..AMPLE });
+        self.kernels(&AMPLE)
+    }
+
+    fn reference(&self) -> Results {
         let mut plan = self.plan.clone();
         for (id, dense) in &self.expanded {
             let bytes = bytemuck::cast_slice(dense).to_vec();
@@ -308,7 +330,7 @@ impl Bench {
         ((0..outputs).map(|i| executor.output(i).to_vec()).collect(), states)
     }
 
-    fn on_device(&self, device: &Arc<GpuDevice>) -> Result<(Vec<Vec<u32>>, Vec<Vec<u32>>), crate::Error> {
+    fn on_device(&self, device: &Arc<GpuDevice>) -> Result<Results, crate::Error> {
         static RUNNING: Mutex<()> = Mutex::new(());
         let _one = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         let (max, min) = self.bounds();
@@ -335,7 +357,7 @@ impl Bench {
     /// First outputs of the CPU and of the first device, if there is one.
     pub fn both(&self) -> Option<(Vec<u32>, Vec<u32>)> {
         let device = devices().iter().flatten().next()?;
-        self.kernels(device.caps());
+        self.kernels(&device.caps());
         let (mut got, _) = self.on_device(device).unwrap();
         Some((self.reference().0.swap_remove(0), got.swap_remove(0)))
     }
@@ -354,22 +376,17 @@ impl Bench {
 
     /// As [`Bench::compare`]; `small` says whether the operands may be cut into windows.
     pub fn compare_on(&self, name: &str, small: bool) -> Vec<&'static str> {
-        let base = Caps {
-            max_binding_bytes: 128 << 20,
-            max_storage_buffers: 8,
-            max_invocations: 256,
-            workgroup_bytes: 16384,
-            subgroups: true,
-            shader_f16: false,
-        };
-        let kernels = self.kernels(&base);
-        self.kernels(&Caps { subgroups: false, ..base });
+        let kernels = self.check();
         let (outputs, states) = self.reference();
         for device in devices().iter().flatten() {
             if device.caps().max_binding_bytes == SMALL && !small {
                 continue;
             }
-            let on = format!("{name} (subgroups {}, bindings {})", device.caps().subgroups, device.caps().max_binding_bytes);
+            let on = format!(
+                "{name} (subgroups {}, bindings {})",
+                device.caps().subgroups,
+                device.caps().max_binding_bytes
+            );
             let (got, got_states) = self.on_device(device).unwrap_or_else(|e| panic!("{on}: {e}"));
             for (i, (want, got)) in outputs.iter().zip(&got).enumerate() {
                 let kind = self.plan.buffers[self.plan.outputs[i].buffer.unwrap().0 as usize].kind;

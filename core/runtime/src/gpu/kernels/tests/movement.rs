@@ -24,8 +24,11 @@ fn rotary_embedding() {
                     }
                 } else {
                     let positions = vec![0, 8191, 77, 4000, 3];
-                    reads.push(b.input_of(Kind::I32, &[t.clone()], positions).broadcast(&all[..3]));
-                    let frequencies = (0..rotated / 2).map(|i| 10000f32.powf(-(i as f32) / 4.0).to_bits()).collect();
+                    reads.push(
+                        b.input_of(Kind::I32, std::slice::from_ref(&t), positions).broadcast(&all[..3]),
+                    );
+                    let frequencies =
+                        (0..rotated / 2).map(|i| 10000f32.powf(-(i as f32) / 4.0).to_bits()).collect();
                     reads.push(b.input_of(Kind::F32, &[half], frequencies));
                 }
                 let out = b.output(Kind::F32, &dims);
@@ -68,7 +71,9 @@ fn gathers() {
     b.compare("two axes");
     let mut b = Bench::new(212);
     let x = b.input(Kind::F32, &fixed(&[4, 5, 3]));
-    let index: Vec<u32> = (0..24).map(|i| if i % 2 == 0 { b.rng.below(5) } else { (-1 - b.rng.below(5) as i32) as u32 }).collect();
+    let index: Vec<u32> = (0..24)
+        .map(|i| if i % 2 == 0 { b.rng.below(5) } else { (-1 - b.rng.below(5) as i32) as u32 })
+        .collect();
     let index = b.input_of(Kind::I32, &fixed(&[4, 2, 3]), index);
     let out = b.output(Kind::F32, &fixed(&[4, 2, 3]));
     b.step(Kernel::GatherAlong { axis: 1 }, vec![x, index], out, Round::None);

@@ -6,7 +6,14 @@ use crate::map::{Instr, MapFn, MapOp, MapProg};
 use crate::step::{Kernel, Kind, Norm, QuantFormat, Round, Storage, View};
 use coreai_asset::ElementType;
 
-fn format(code: ElementType, dims: &[u64], blocks: &[u64], scale: ElementType, zero: bool, min: bool) -> QuantFormat {
+fn format(
+    code: ElementType,
+    dims: &[u64],
+    blocks: &[u64],
+    scale: ElementType,
+    zero: bool,
+    min: bool,
+) -> QuantFormat {
     QuantFormat { code, dims: dims.to_vec(), blocks: blocks.to_vec(), scale, zero, min }
 }
 
@@ -44,7 +51,7 @@ fn few_rows_with_every_storage() {
     let out = b.output(Kind::F32, &fixed(&[3, 90]));
     b.step(plain(1), vec![a, w], out, Round::F16);
     b.tolerance = 1e-3;
-    assert_eq!(b.compare("columns")[0], "matvec_columns");
+    assert_eq!(b.compare_on("columns", false)[0], "matvec_columns");
 }
 
 #[test]
@@ -105,7 +112,8 @@ fn many_rows_batches_and_strides() {
         let mut b = Bench::new(72);
         b.tolerance = 1e-5;
         let a = b.input(Kind::F32, &fixed(&[2, m, 32]));
-        let w = b.weight(Kind::F32, Storage::BF16, &[40, 32]).permute(&[1, 0]).broadcast(&fixed(&[2, 32, 40]));
+        let w =
+            b.weight(Kind::F32, Storage::BF16, &[40, 32]).permute(&[1, 0]).broadcast(&fixed(&[2, 32, 40]));
         let out = b.output(Kind::F32, &fixed(&[2, m, 40]));
         b.step(plain(1), vec![a, w], out, Round::None);
         b.compare("folded batch");
@@ -164,7 +172,14 @@ fn norm_prologue_several_weights_and_epilogue() {
                     let out = b.output(Kind::F32, &fixed(&[m, 48]));
                     let kernel = Kernel::MatMul { weights, norm, epilogue: Some(epilogue(weights)) };
                     b.step(kernel, reads, out, Round::None);
-                    b.compare(&format!("{weights} weights, norm {}, m {m}, rows {stored_rows}", norm.is_some()));
+                    let what =
+                        format!("{weights} weights, norm {}, m {m}, rows {stored_rows}", norm.is_some());
+                    if weights <= 2 {
+                        b.compare_on(&what, stored_rows);
+                    } else {
+                        // More than the CPU unit takes: the sources are checked.
+                        b.check();
+                    }
                 }
             }
         }
@@ -184,23 +199,14 @@ fn large_results_are_cut() {
 
 #[test]
 fn sources_do_not_depend_on_extents() {
-    use crate::gpu::dispatch::Caps;
     use crate::gpu::kernels::{LowerCx, lower};
-    let caps = Caps {
-        max_binding_bytes: 1 << 27,
-        max_storage_buffers: 8,
-        max_invocations: 256,
-        workgroup_bytes: 16384,
-        subgroups: true,
-        shader_f16: false,
-    };
     let source = |n: i64, k: i64| -> Arc<str> {
         let mut b = Bench::new(1);
         let w = b.weight(Kind::F32, Storage::F16, &[n, k]).permute(&[1, 0]);
         let a = b.input(Kind::F32, &fixed(&[1, k]));
         let out = b.output(Kind::F32, &fixed(&[1, n]));
         b.step(plain(1), vec![a, w], out, Round::None);
-        lower(&b.plan, 0, &LowerCx { caps: &caps, max: &[], min: &[] }).unwrap().remove(0).source
+        lower(&b.plan, 0, &LowerCx { caps: &bench::AMPLE, max: &[], min: &[] }).unwrap().remove(0).source
     };
     assert_eq!(source(4096, 1024), source(5120, 2048));
 }

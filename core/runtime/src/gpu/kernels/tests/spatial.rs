@@ -19,7 +19,14 @@ fn convolutions() {
                 let weight = if compressed {
                     let dims: Vec<u64> = dims.iter().map(|d| *d as u64).collect();
                     let blocks = vec![1, dims[1], dims[2], dims[3]];
-                    b.quant(QuantFormat { code: ElementType::SI8, dims, blocks, scale: ElementType::F16, zero: true, min: false })
+                    b.quant(QuantFormat {
+                        code: ElementType::SI8,
+                        dims,
+                        blocks,
+                        scale: ElementType::F16,
+                        zero: true,
+                        min: false,
+                    })
                 } else {
                     b.weight(Kind::F32, Storage::F16, &dims)
                 };
@@ -43,16 +50,20 @@ fn convolutions() {
                     epilogue: Some(MapProg { instrs, scalars: vec![] }),
                 };
                 b.step(kernel, vec![x, weight, bias], out, Round::None);
-                b.compare(&format!("conv groups {groups} stride {stride} dilation {dilation}"));
+                b.compare_on(&format!("conv groups {groups} stride {stride} dilation {dilation}"), false);
             }
         }
     }
-    for (groups, stride, dilation, padding, extra) in [(1u32, 1u32, 1u32, 0u32, 0i64), (2, 2, 1, 1, 1), (1, 3, 2, 2, 0)] {
+    for (groups, stride, dilation, padding, extra) in
+        [(1u32, 1u32, 1u32, 0u32, 0i64), (2, 2, 1, 1, 1), (1, 3, 2, 2, 0)]
+    {
         let mut b = Bench::new(330);
         b.tolerance = 1e-5;
         let x = b.input(Kind::F32, &fixed(&[2, 4, 5, 6]));
         let weight = b.weight(Kind::F32, Storage::Word, &[4, 3, 3, 2]);
-        let size = |n: i64, k: i64| (n - 1) * i64::from(stride) - 2 * i64::from(padding) + i64::from(dilation) * (k - 1) + extra + 1;
+        let size = |n: i64, k: i64| {
+            (n - 1) * i64::from(stride) - 2 * i64::from(padding) + i64::from(dilation) * (k - 1) + extra + 1
+        };
         let out = b.output(Kind::F32, &fixed(&[2, 3 * i64::from(groups), size(5, 3), size(6, 2)]));
         let kernel = Kernel::Conv {
             stride: vec![stride; 2],
@@ -63,7 +74,7 @@ fn convolutions() {
             epilogue: None,
         };
         b.step(kernel, vec![x, weight], out, Round::None);
-        b.compare(&format!("transposed conv groups {groups} stride {stride}"));
+        b.compare_on(&format!("transposed conv groups {groups} stride {stride}"), false);
     }
     // One and three axes.
     let mut b = Bench::new(331);
@@ -80,7 +91,7 @@ fn convolutions() {
         epilogue: None,
     };
     b.step(kernel, vec![x, weight], out, Round::None);
-    b.compare("three axes");
+    b.compare_on("three axes", false);
 }
 
 #[test]
