@@ -43,7 +43,13 @@ pub fn psnr(found: &[f64], expected: &[f64]) -> f64 {
 
 /// Compares a result with the recorded one. `rounding` is the coarsest float type of the program:
 /// a float32 output of a float16 program is float16-exact.
-pub fn check(case: &Case, name: &str, found: &NDArray, expected: &NDArray, rounding: ElementType) -> Result<(), String> {
+pub fn check(
+    case: &Case,
+    name: &str,
+    found: &NDArray,
+    expected: &NDArray,
+    rounding: ElementType,
+) -> Result<(), String> {
     if found.element != expected.element || found.shape != expected.shape {
         return Err(format!(
             "{name}: {} {:?}, expected {} {:?}",
@@ -67,7 +73,8 @@ pub fn check(case: &Case, name: &str, found: &NDArray, expected: &NDArray, round
     for (i, (x, y)) in a.iter().zip(&b).enumerate() {
         let same = x == y || (x.is_nan() && y.is_nan());
         let float = matches!(expected.element, ElementType::F32 | ElementType::F16 | ElementType::BF16);
-        if !same && !(float && (x - y).abs() <= atol + rtol * y.abs()) {
+        let near = float && (x - y).abs() <= atol + rtol * y.abs();
+        if !same && !near {
             return Err(format!(
                 "{name}[{i}]: {x}, expected {y} (allowed {:.3e}; {:.1} dB over all)",
                 atol + rtol * y.abs(),

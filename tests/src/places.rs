@@ -34,7 +34,8 @@ pub fn shared_cases(prefixes: &[&str]) -> Vec<PathBuf> {
 
 fn cases_in(folder: &std::path::Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut cases: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| p.join("case.json").exists()).collect();
+    let mut cases: Vec<PathBuf> =
+        entries.map(|e| e.path()).filter(|p| p.join("case.json").exists()).collect();
     cases.sort();
     cases
 }

@@ -58,7 +58,11 @@ fn rounding(case: &Case) -> ElementType {
 }
 
 /// Runs every step and compares outputs and states with the recorded ones.
-pub fn run(case: &Case, options: &SpecializationOptions, device: Option<Arc<GpuDevice>>) -> Result<(), String> {
+pub fn run(
+    case: &Case,
+    options: &SpecializationOptions,
+    device: Option<Arc<GpuDevice>>,
+) -> Result<(), String> {
     let model = specialize(&case.asset, options, device).map_err(|e| e.to_string())?;
     let say = |e: Error| e.to_string();
     let mut session: Option<Session> = None;

@@ -41,7 +41,8 @@ fn decoders() -> Vec<std::path::PathBuf> {
 /// The decoders that must run on the GPU without any fallback.
 fn strict_decoders() -> Vec<std::path::PathBuf> {
     let expanded = ["fp8", "pal4"];
-    let named = |p: &std::path::PathBuf| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let named =
+        |p: &std::path::PathBuf| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     decoders().into_iter().filter(|p| !expanded.iter().any(|e| named(p).contains(e))).collect()
 }
 
@@ -62,7 +63,10 @@ fn gpu() {
 
 #[test]
 fn gpu_strict() {
-    run_all(&strict_decoders(), &SpecializationOptions { strict: true, ..runner::options(ComputeUnitKind::Gpu) });
+    run_all(
+        &strict_decoders(),
+        &SpecializationOptions { strict: true, ..runner::options(ComputeUnitKind::Gpu) },
+    );
 }
 
 #[test]

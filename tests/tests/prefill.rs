@@ -18,7 +18,8 @@ fn check(unit: ComputeUnitKind, chunks: &[usize]) {
         },
     };
     for folder in places::shared_cases(&["model-decoder-qwen3-f16-4layer-wide", "model-decoder-gemma3-f32"]) {
-        let model = runner::specialize(&folder.join("model.aimodel"), &options, device.clone()).expect("specializes");
+        let model =
+            runner::specialize(&folder.join("model.aimodel"), &options, device.clone()).expect("specializes");
         let vocabulary = model.functions()[0].outputs[0].shape[2].expect("static vocabulary");
         let prompt: Vec<i32> = (0..600).map(|i| (i * 7919 + 13) % vocabulary as i32).collect();
         let want = [OutputWant::last_rows(0, 1)];

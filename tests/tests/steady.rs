@@ -16,11 +16,14 @@ fn decoding_and_loading() {
 }
 
 fn decode_steps_create_nothing() {
-    let options = SpecializationOptions { precision: Precision::Fast, ..runner::options(ComputeUnitKind::Gpu) };
+    let options =
+        SpecializationOptions { precision: Precision::Fast, ..runner::options(ComputeUnitKind::Gpu) };
     let Some(device) = runner::device(&options) else { return };
-    let cases = places::own_cases().into_iter().filter(|p| p.to_string_lossy().contains("decoder-qwen3-int4"));
+    let cases =
+        places::own_cases().into_iter().filter(|p| p.to_string_lossy().contains("decoder-qwen3-int4"));
     let folder = cases.into_iter().next().expect("the repository holds a decoder");
-    let model = runner::specialize(&folder.join("model.aimodel"), &options, Some(device)).expect("specializes");
+    let model =
+        runner::specialize(&folder.join("model.aimodel"), &options, Some(device)).expect("specializes");
     let mut decoder = Decoder::new(&model, 512).expect("session");
     decoder.reserve(512);
     let want = [OutputWant::last_rows(0, 1)];
@@ -59,7 +62,9 @@ fn decode_steps_create_nothing() {
 }
 
 fn loading_stays_small() {
-    let Some(bundle) = places::shared("models/smollm2-135m-int4/smollm2_135m_instruct_int4.aimodel") else { return };
+    let Some(bundle) = places::shared("models/smollm2-135m-int4/smollm2_135m_instruct_int4.aimodel") else {
+        return;
+    };
     let options = runner::options(ComputeUnitKind::Gpu);
     let Some(device) = runner::device(&options) else { return };
     let base = HEAP.live();
@@ -70,7 +75,10 @@ fn loading_stays_small() {
     let weights = model.device_bytes().weights;
     println!("peak heap {:.1} MB, device weights {weights}, packed {packed}", heap as f64 / 1e6);
     assert!(heap <= 64 << 20, "{heap} bytes of heap while loading");
-    assert!(weights as f64 <= 1.1 * packed as f64, "{weights} bytes of weights on the device, {packed} packed");
+    assert!(
+        weights as f64 <= 1.1 * packed as f64,
+        "{weights} bytes of weights on the device, {packed} packed"
+    );
 }
 
 /// Bytes of the constants of an asset, each resource once.

@@ -10,11 +10,7 @@ mod inspect;
 mod table;
 
 #[derive(Parser)]
-#[command(
-    name = "coreai-build",
-    version,
-    about = "Inspects Core AI model assets (.aimodel)"
-)]
+#[command(name = "coreai-build", version, about = "Inspects Core AI model assets (.aimodel)")]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,

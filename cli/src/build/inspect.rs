@@ -56,16 +56,11 @@ impl Inspect {
         let asset = Asset::open(&path).map_err(|error| Named::new(&path, error))?;
         let mut summary = asset.summary();
         if self.verify_hash {
-            summary.hash = asset
-                .verify_hash()
-                .map_err(|error| Named::new(&path, error))?;
+            summary.hash = asset.verify_hash().map_err(|error| Named::new(&path, error))?;
         }
         let mut out = io::BufWriter::new(io::stdout().lock());
         let written = if self.text {
-            let options = PrintOptions {
-                bodies: self.bodies,
-                locations: self.locations,
-            };
+            let options = PrintOptions { bodies: self.bodies, locations: self.locations };
             out.write_all(asset.text(options).as_bytes())
         } else if self.json {
             serde_json::to_writer_pretty(&mut out, &summary)
@@ -109,20 +104,15 @@ impl Inspect {
         head.row(["hash", hash_text(summary.hash)]);
         let (outer, all) = (summary.op_count, summary.op_count_with_bodies);
         let (outer, all) = (grouped(outer as u64), grouped(all as u64));
-        head.row([
-            "operations",
-            &format!("{outer}, with decomposition bodies {all}"),
-        ]);
+        head.row(["operations", &format!("{outer}, with decomposition bodies {all}")]);
         head.write(out)?;
 
         for function in &summary.functions {
             writeln!(out, "\nfunction {}", function.name)?;
             let mut params = Table::new("");
-            for (kind, list) in [
-                ("input", &function.inputs),
-                ("state", &function.states),
-                ("output", &function.outputs),
-            ] {
+            for (kind, list) in
+                [("input", &function.inputs), ("state", &function.states), ("output", &function.outputs)]
+            {
                 for param in list {
                     params.row([kind, &param.name, &param.dtype, &shape(param)]);
                 }
@@ -144,23 +134,14 @@ impl Inspect {
         let mut compression = Table::new("compressed weights").right(&[2]);
         for entry in &summary.compression {
             let bits = format!("{} bit", entry.bits);
-            compression.row([
-                entry.scheme,
-                &entry.dtype,
-                &bits,
-                &counted(entry.weights, "weight"),
-            ]);
+            compression.row([entry.scheme, &entry.dtype, &bits, &counted(entry.weights, "weight")]);
         }
         compression.write(out)?;
 
         let mut composites = Table::new("composites").right(&[1, 2]);
         for entry in &summary.composites {
             let (calls, definitions) = (entry.calls, entry.definitions);
-            composites.row([
-                entry.name.clone(),
-                counted(calls, "call"),
-                counted(definitions, "definition"),
-            ]);
+            composites.row([entry.name.clone(), counted(calls, "call"), counted(definitions, "definition")]);
         }
         composites.write(out)?;
 
@@ -222,10 +203,9 @@ fn asset_path(path: &Path) -> Result<PathBuf, Named> {
         serde_json::from_slice(&text).map_err(|error| Named::new(&metadata, error))?;
     match json["assets"]["main"].as_str() {
         Some(main) => Ok(path.join(main)),
-        None => Err(Named::new(
-            path,
-            "no main.mlirb here, and metadata.json names no main asset (assets.main)",
-        )),
+        None => {
+            Err(Named::new(path, "no main.mlirb here, and metadata.json names no main asset (assets.main)"))
+        }
     }
 }
 
@@ -237,11 +217,7 @@ impl Named {
     fn new(path: &Path, error: impl fmt::Display) -> Self {
         let (path, text) = (path.display().to_string(), error.to_string());
         // errors of opening begin with the path already
-        Self(if text.starts_with(&path) {
-            text
-        } else {
-            format!("{path}: {text}")
-        })
+        Self(if text.starts_with(&path) { text } else { format!("{path}: {text}") })
     }
 }
 

@@ -13,11 +13,7 @@ pub struct Table {
 impl Table {
     /// An empty table; nothing is written for one.
     pub fn new(heading: &'static str) -> Self {
-        Self {
-            heading,
-            right: &[],
-            rows: Vec::new(),
-        }
+        Self { heading, right: &[], rows: Vec::new() }
     }
 
     /// Aligns columns to the right.
@@ -88,11 +84,7 @@ pub fn bytes(count: u64) -> String {
         value /= 1000.0;
         unit = next;
     }
-    if unit == "B" {
-        format!("{count} B")
-    } else {
-        format!("{value:.1} {unit}")
-    }
+    if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
 }
 
 #[cfg(test)]
@@ -114,9 +106,6 @@ mod tests {
         table.row(["long", "5", "y"]);
         let mut out = Vec::new();
         table.write(&mut out).unwrap();
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "  a     12  x\n  long   5  y\n"
-        );
+        assert_eq!(String::from_utf8(out).unwrap(), "  a     12  x\n  long   5  y\n");
     }
 }

@@ -53,13 +53,8 @@ mod tests {
 
     #[test]
     fn equal_kernels_are_summed_and_sorted_by_time() {
-        let entry = |kernel, nanoseconds| TraceEntry {
-            kernel,
-            op: "op".into(),
-            node: 0,
-            source: None,
-            nanoseconds,
-        };
+        let entry =
+            |kernel, nanoseconds| TraceEntry { kernel, op: "op".into(), node: 0, source: None, nanoseconds };
         let text = table("t", &[entry("a", 1_000), entry("b", 5_000), entry("a", 1_000)]);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].contains("3 dispatches, 0.007 ms"), "{text}");

@@ -34,9 +34,7 @@ pub struct Asset {
 impl std::fmt::Debug for Asset {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = self.functions.iter().map(|function| &function.name);
-        f.debug_tuple("Asset")
-            .field(&names.collect::<Vec<_>>())
-            .finish()
+        f.debug_tuple("Asset").field(&names.collect::<Vec<_>>()).finish()
     }
 }
 
@@ -48,10 +46,7 @@ impl Asset {
         metadata_json: Option<&[u8]>,
         hash: Option<[u8; 32]>,
     ) -> Result<Self, AssetError> {
-        let metadata = metadata_json
-            .map(Metadata::parse)
-            .transpose()?
-            .unwrap_or_default();
+        let metadata = metadata_json.map(Metadata::parse).transpose()?.unwrap_or_default();
         let mut tables = Tables::read(Container::open(source).await?)?;
         tables.types = decode_types(&tables)?;
         let mut program = Decoder::new(&tables).program()?;
@@ -198,11 +193,7 @@ pub(crate) fn count_ops(region: &Region, bodies: bool, counts: &mut BTreeMap<Arc
 
 /// Regions to look into.
 pub(crate) fn shown_regions(op: &Op, bodies: bool) -> &[Region] {
-    if bodies {
-        &op.regions
-    } else {
-        op.semantic_regions()
-    }
+    if bodies { &op.regions } else { op.semantic_regions() }
 }
 
 /// Reads the header of a blob that its constants do not locate.
@@ -211,9 +202,7 @@ async fn read_blob_header(tables: &mut Tables, handle: u32) -> Result<(), AssetE
     if let Some(resource) = tables.resources.get_mut(handle as usize) {
         let entry = resource.entry.clone();
         // two varints and the longest padding
-        let end = entry
-            .end
-            .min(entry.start.saturating_add(18 + MAX_ALIGNMENT));
+        let end = entry.end.min(entry.start.saturating_add(18 + MAX_ALIGNMENT));
         let bytes = read_exact(&*source, entry.start..end).await?;
         resource.blob = Blob::Bytes(Some(parse_blob(&bytes, &entry)?));
     }
@@ -239,17 +228,13 @@ mod native {
             let (program, folder) = locate(path)?;
             let metadata = optional(folder.as_deref(), "metadata.json", MAX_METADATA_BYTES)?;
             let hash = optional(folder.as_deref(), "main.hash", 1 << 10)?;
-            let digest = hash
-                .as_deref()
-                .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+            let digest = hash.as_deref().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
             let source = Arc::new(MappedFile::open(&program)?);
             let mut asset = Self::read_blocking(source, metadata.as_deref(), digest)?;
             asset.hash_malformed = hash.is_some() && digest.is_none();
             if asset.hash_malformed {
                 let length = hash.map_or(0, |bytes| bytes.len());
-                asset
-                    .warnings
-                    .push(format!("main.hash has {length} bytes instead of 32"));
+                asset.warnings.push(format!("main.hash has {length} bytes instead of 32"));
             }
             Ok(asset)
         }
@@ -259,10 +244,7 @@ mod native {
         let path = path.display().to_string();
         match error.kind() {
             ErrorKind::NotFound => AssetError::NotFound { path },
-            _ => AssetError::Io {
-                path,
-                reason: error.to_string(),
-            },
+            _ => AssetError::Io { path, reason: error.to_string() },
         }
     }
 
@@ -278,10 +260,7 @@ mod native {
         if program.is_file() {
             return Ok((program, Some(path.to_owned())));
         }
-        let extension = path
-            .extension()
-            .and_then(|e| e.to_str())
-            .unwrap_or_default();
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let reason = match extension {
             "aimodelc" | "aimodelx" => {
                 "a compiled model; compile-time output is not portable, use the .aimodel".to_owned()
@@ -291,31 +270,20 @@ mod native {
                 None => format!("the folder has no {PROGRAM}"),
             },
         };
-        Err(AssetError::NotAnAsset {
-            path: path.display().to_string(),
-            reason,
-        })
+        Err(AssetError::NotAnAsset { path: path.display().to_string(), reason })
     }
 
     /// The first `.aimodel` directly inside a folder.
     fn inner_asset(folder: &Path) -> Option<String> {
-        let entries = fs::read_dir(folder)
-            .ok()?
-            .flatten()
-            .map(|entry| entry.path());
-        let mut assets: Vec<_> = entries
-            .filter(|path| path.extension().is_some_and(|e| e == "aimodel"))
-            .collect();
+        let entries = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+        let mut assets: Vec<_> =
+            entries.filter(|path| path.extension().is_some_and(|e| e == "aimodel")).collect();
         assets.sort();
         assets.first().map(|path| path.display().to_string())
     }
 
     /// A companion file, if it exists.
-    fn optional(
-        folder: Option<&Path>,
-        name: &str,
-        limit: u64,
-    ) -> Result<Option<Vec<u8>>, AssetError> {
+    fn optional(folder: Option<&Path>, name: &str, limit: u64) -> Result<Option<Vec<u8>>, AssetError> {
         let Some(path) = folder.map(|folder| folder.join(name)) else {
             return Ok(None);
         };
@@ -326,10 +294,7 @@ mod native {
         };
         if length > limit {
             let reason = format!("{length} bytes exceed the limit {limit}");
-            return Err(AssetError::Io {
-                path: path.display().to_string(),
-                reason,
-            });
+            return Err(AssetError::Io { path: path.display().to_string(), reason });
         }
         fs::read(&path).map(Some).map_err(|error| io(&path, &error))
     }

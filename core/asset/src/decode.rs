@@ -53,11 +53,7 @@ impl<'a> Decoder<'a> {
     /// Decodes the whole program.
     pub fn program(mut self) -> Result<Program, AssetError> {
         let root = self.root()?;
-        Ok(Program {
-            root,
-            located: self.located,
-            unclear: self.unclear,
-        })
+        Ok(Program { root, located: self.located, unclear: self.unclear })
     }
 
     fn charge(&mut self, bytes: u64, offset: u64) -> Result<(), AssetError> {
@@ -77,19 +73,12 @@ impl<'a> Decoder<'a> {
 
     /// Where a resource's data lies; the whole entry while unknown.
     fn resource(&self, handle: u32, offset: u64) -> Result<Range<u64>, AssetError> {
-        match self
-            .tables
-            .resources
-            .get(handle as usize)
-            .map(|r| (&r.blob, &r.entry))
-        {
+        match self.tables.resources.get(handle as usize).map(|r| (&r.blob, &r.entry)) {
             Some((Blob::Bytes(Some(range)), _)) => Ok(range.clone()),
             Some((Blob::Bytes(None), entry)) => Ok(entry.clone()),
-            Some((Blob::Other, _)) | None => Err(AssetError::malformed(
-                "constant",
-                offset,
-                "the resource is not a blob",
-            )),
+            Some((Blob::Other, _)) | None => {
+                Err(AssetError::malformed("constant", offset, "the resource is not a blob"))
+            }
         }
     }
 }

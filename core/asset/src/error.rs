@@ -26,64 +26,29 @@ pub enum AssetError {
     #[error("metadata.json: {reason}")]
     Metadata { reason: String },
     #[error("truncated: {what} at byte {offset} needs {needed} more bytes, {available} are left")]
-    Truncated {
-        what: &'static str,
-        offset: u64,
-        needed: u64,
-        available: u64,
-    },
+    Truncated { what: &'static str, offset: u64, needed: u64, available: u64 },
     #[error("byte {offset}: the file has no {what} section")]
     MissingSection { what: &'static str, offset: u64 },
     #[error("byte {offset}: {what}: {reason}")]
-    Malformed {
-        what: &'static str,
-        offset: u64,
-        reason: String,
-    },
+    Malformed { what: &'static str, offset: u64, reason: String },
     #[error("byte {offset}: {what} {index} does not exist, the file has {len}")]
-    IndexOutOfRange {
-        what: &'static str,
-        offset: u64,
-        index: u64,
-        len: u64,
-    },
+    IndexOutOfRange { what: &'static str, offset: u64, index: u64, len: u64 },
     #[error("byte {offset}: {what}: {value} exceeds the limit {limit}")]
-    LimitExceeded {
-        what: &'static str,
-        offset: u64,
-        value: u64,
-        limit: u64,
-    },
+    LimitExceeded { what: &'static str, offset: u64, value: u64, limit: u64 },
     #[error("byte {offset}: unknown {what} code {code} (a newer file, or a damaged one)")]
-    UnknownCode {
-        what: &'static str,
-        offset: u64,
-        code: u64,
-    },
+    UnknownCode { what: &'static str, offset: u64, code: u64 },
     #[error("byte {offset}: dialect {dialect:?} is not supported, only \"aicode\" is")]
     ForeignDialect { dialect: String, offset: u64 },
     #[error("byte {offset}: operation {op:?} has properties, but their layout is unknown")]
     UnknownProperties { op: String, offset: u64 },
     #[error("byte {offset}: operation {op:?}: {reason}")]
-    InvalidOp {
-        op: String,
-        offset: u64,
-        reason: String,
-    },
+    InvalidOp { op: String, offset: u64, reason: String },
     #[error("byte {offset}: constant of type {ty}: {reason}")]
-    InvalidConstant {
-        ty: String,
-        offset: u64,
-        reason: String,
-    },
+    InvalidConstant { ty: String, offset: u64, reason: String },
     #[error("function {function:?}: {reason}")]
     InvalidFunction { function: String, reason: String },
     #[error("bytes {start}..{end} cannot be read: {reason}")]
-    Source {
-        start: u64,
-        end: u64,
-        reason: String,
-    },
+    Source { start: u64, end: u64, reason: String },
 }
 
 impl AssetError {
@@ -114,10 +79,6 @@ impl AssetError {
     }
 
     pub(crate) fn malformed(what: &'static str, offset: u64, reason: impl Into<String>) -> Self {
-        Self::Malformed {
-            what,
-            offset,
-            reason: reason.into(),
-        }
+        Self::Malformed { what, offset, reason: reason.into() }
     }
 }

@@ -26,10 +26,7 @@ pub(crate) fn functions(root: Region, types: &[Type]) -> Result<Contents, AssetE
             return Err(AssetError::malformed("program", 0, reason));
         }
     };
-    let version = asset
-        .attr("version")
-        .and_then(Attribute::as_i64)
-        .unwrap_or(0);
+    let version = asset.attr("version").and_then(Attribute::as_i64).unwrap_or(0);
     let feature_version = u32::try_from(version)
         .map_err(|_| AssetError::malformed("program", 0, format!("feature version {version}")))?;
     let mut functions = Vec::new();
@@ -41,18 +38,11 @@ pub(crate) fn functions(root: Region, types: &[Type]) -> Result<Contents, AssetE
         }
     }
     let warnings = check_calls(&functions)?;
-    Ok(Contents {
-        functions,
-        feature_version,
-        warnings,
-    })
+    Ok(Contents { functions, feature_version, warnings })
 }
 
 fn invalid(function: &str, reason: impl Into<String>) -> AssetError {
-    AssetError::InvalidFunction {
-        function: function.into(),
-        reason: reason.into(),
-    }
+    AssetError::InvalidFunction { function: function.into(), reason: reason.into() }
 }
 
 /// Recursion is as deep as namespaces nest, which the region limit bounds.
@@ -64,10 +54,7 @@ fn collect(
 ) -> Result<(), AssetError> {
     for op in regions.into_iter().flat_map(|region| region.ops) {
         let name = |op: &Op| {
-            let own = op
-                .attr("name")
-                .and_then(Attribute::as_str)
-                .unwrap_or_default();
+            let own = op.attr("name").and_then(Attribute::as_str).unwrap_or_default();
             match prefix.len() + own.len() {
                 length if own.is_empty() || length > MAX_NAME => {
                     Err(invalid(prefix, format!("a name of {length} bytes")))
@@ -97,13 +84,13 @@ fn function(name: String, mut op: Op, types: &[Type]) -> Result<Function, AssetE
     };
     let private = op.attr("isPrivate").and_then(Attribute::as_bool);
     let private = private.ok_or_else(|| invalid(&name, "isPrivate is not a flag"))?;
-    let composite =
-        match op.attr("compositeDecl") {
-            Some(declaration) => Some(composite(declaration).ok_or_else(|| {
-                invalid(&name, "the composite declaration is not NAME = [entries]")
-            })?),
-            None => None,
-        };
+    let composite = match op.attr("compositeDecl") {
+        Some(declaration) => Some(
+            composite(declaration)
+                .ok_or_else(|| invalid(&name, "the composite declaration is not NAME = [entries]"))?,
+        ),
+        None => None,
+    };
     let inputs = params(inputs, op.attr("argAttrs"), false, types);
     let outputs = params(outputs, op.attr("resAttrs"), true, types);
     let (Some(body), true) = (op.regions.pop(), op.regions.is_empty()) else {
@@ -113,14 +100,7 @@ fn function(name: String, mut op: Op, types: &[Type]) -> Result<Function, AssetE
         return Err(invalid(&name, "the body is not isolated"));
     };
     check_signature(&name, &body, scope, &inputs, &outputs, types)?;
-    Ok(Function {
-        name,
-        private,
-        composite,
-        inputs,
-        outputs,
-        body,
-    })
+    Ok(Function { name, private, composite, inputs, outputs, body })
 }
 
 /// The block arguments are the inputs, and the operands of `output` are the outputs.
@@ -132,29 +112,16 @@ fn check_signature(
     outputs: &[Param],
     types: &[Type],
 ) -> Result<(), AssetError> {
-    let Some(last) = body
-        .ops
-        .last()
-        .filter(|op| &*op.name == "dataflow.output_v1")
-    else {
+    let Some(last) = body.ops.last().filter(|op| &*op.name == "dataflow.output_v1") else {
         return Err(invalid(name, "does not end in dataflow.output_v1"));
     };
     let same = |a: TypeId, b: TypeId| {
-        a == b
-            || types
-                .get(a.0 as usize)
-                .is_some_and(|a| Some(a) == types.get(b.0 as usize))
+        a == b || types.get(a.0 as usize).is_some_and(|a| Some(a) == types.get(b.0 as usize))
     };
-    for (what, values, params) in [
-        ("arguments", &body.args, inputs),
-        ("results", &last.operands, outputs),
-    ] {
+    for (what, values, params) in [("arguments", &body.args, inputs), ("results", &last.operands, outputs)] {
         if values.len() != params.len() {
             let (n, m) = (params.len(), values.len());
-            return Err(invalid(
-                name,
-                format!("the type has {n} {what}, the body {m}"),
-            ));
+            return Err(invalid(name, format!("the type has {n} {what}, the body {m}")));
         }
         for (value, param) in values.iter().zip(params) {
             if !scope.ty(*value).is_some_and(|ty| same(ty, param.ty)) {
@@ -181,12 +148,7 @@ fn params(types: &[TypeId], attrs: Option<&Attribute>, output: bool, table: &[Ty
             Some(Type::Handle(_)) => ParamKind::State,
             _ => ParamKind::Input,
         };
-        Param {
-            name,
-            kind,
-            ty: *ty,
-            attrs,
-        }
+        Param { name, kind, ty: *ty, attrs }
     };
     types.iter().enumerate().map(param).collect()
 }
@@ -214,16 +176,9 @@ fn composite(declaration: &Attribute) -> Option<Composite> {
     let parts = dictionary(params);
     let names = |key: &str| -> Vec<String> {
         let items = parts.get(key).and_then(Attribute::items).unwrap_or(&[]);
-        items
-            .iter()
-            .filter_map(Attribute::as_str)
-            .map(str::to_owned)
-            .collect()
+        items.iter().filter_map(Attribute::as_str).map(str::to_owned).collect()
     };
-    let attrs = parts
-        .get("op_attrs")
-        .and_then(Attribute::items)
-        .map(dictionary);
+    let attrs = parts.get("op_attrs").and_then(Attribute::items).map(dictionary);
     Some(Composite {
         name: name.clone(),
         input_names: names("input_names"),
@@ -235,11 +190,8 @@ fn composite(declaration: &Attribute) -> Option<Composite> {
 /// Calls must not be recursive, so that inlining ends, and must fit the callee's signature.
 /// A callee that does not exist is a warning: the caller may never be used.
 fn check_calls(functions: &[Function]) -> Result<Vec<String>, AssetError> {
-    let index: BTreeMap<&str, usize> = functions
-        .iter()
-        .enumerate()
-        .map(|(i, f)| (f.name.as_str(), i))
-        .collect();
+    let index: BTreeMap<&str, usize> =
+        functions.iter().enumerate().map(|(i, f)| (f.name.as_str(), i)).collect();
     let mut warnings = Vec::new();
     let mut callees: Vec<BTreeSet<usize>> = Vec::with_capacity(functions.len());
     for function in functions {
@@ -259,9 +211,9 @@ fn check_calls(functions: &[Function]) -> Result<Vec<String>, AssetError> {
                 return Ok(());
             };
             called.insert(*target);
-            let fits = functions.get(*target).is_some_and(|f| {
-                f.inputs.len() == op.operands.len() && f.outputs.len() == op.results.len()
-            });
+            let fits = functions
+                .get(*target)
+                .is_some_and(|f| f.inputs.len() == op.operands.len() && f.outputs.len() == op.results.len());
             match fits {
                 true => Ok(()),
                 false => Err(invalid(
@@ -282,9 +234,7 @@ fn check_calls(functions: &[Function]) -> Result<Vec<String>, AssetError> {
             }
         }
     }
-    let mut done: Vec<usize> = (0..open.len())
-        .filter(|i| open.get(*i) == Some(&0))
-        .collect();
+    let mut done: Vec<usize> = (0..open.len()).filter(|i| open.get(*i) == Some(&0)).collect();
     let mut left = functions.len();
     while let Some(callee) = done.pop() {
         left -= 1;
@@ -298,10 +248,7 @@ fn check_calls(functions: &[Function]) -> Result<Vec<String>, AssetError> {
         }
     }
     if left > 0 {
-        let stuck = open
-            .iter()
-            .position(|count| *count > 0)
-            .and_then(|i| functions.get(i));
+        let stuck = open.iter().position(|count| *count > 0).and_then(|i| functions.get(i));
         let name = stuck.map_or("", |f| f.name.as_str());
         return Err(invalid(name, "calls itself, directly or through others"));
     }

@@ -190,10 +190,7 @@ const GROUPS: [&str; 3] = ["primitive.", "dataflow.", "controlflow."];
 impl Op {
     /// An inherent attribute by name.
     pub fn attr(&self, name: &str) -> Option<&Attribute> {
-        self.attrs
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| value)
+        self.attrs.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// The complete definition of the operation in simpler ones, for operations that have one:
@@ -211,11 +208,7 @@ impl Op {
 
     /// Regions that say what the operation does (branches, loops, combiners), without the body.
     pub fn semantic_regions(&self) -> &[Region] {
-        if self.body().is_some() {
-            &[]
-        } else {
-            &self.regions
-        }
+        if self.body().is_some() { &[] } else { &self.regions }
     }
 
     /// The name of the function that an `invoke` calls; namespaces are joined by dots.
@@ -234,9 +227,7 @@ impl Op {
     /// The bytes of a constant.
     pub fn constant(&self) -> Option<&ConstantRef> {
         match self.attr("value")? {
-            Attribute::Constant(constant) if &*self.name == "primitive.constant_v1" => {
-                Some(constant)
-            }
+            Attribute::Constant(constant) if &*self.name == "primitive.constant_v1" => Some(constant),
             _ => None,
         }
     }
@@ -271,9 +262,7 @@ impl Attribute {
     /// A one-bit integer, or a unit attribute. A true flag is 1 or -1, by signedness.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
-            Self::Integer {
-                width: 1, value, ..
-            } => Some(*value != 0),
+            Self::Integer { width: 1, value, .. } => Some(*value != 0),
             Self::Unit => Some(true),
             _ => None,
         }

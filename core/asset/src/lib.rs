@@ -26,9 +26,7 @@ mod types;
 pub use asset::Asset;
 pub use error::AssetError;
 pub use hash::HashStatus;
-pub use ir::{
-    Attribute, Composite, ConstantRef, Function, Op, Param, ParamKind, Region, Scope, ValueId,
-};
+pub use ir::{Attribute, Composite, ConstantRef, Function, Op, Param, ParamKind, Region, Scope, ValueId};
 pub use location::SourceLocation;
 pub use metadata::Metadata;
 pub use print::{PrintOptions, TypeText};
@@ -36,7 +34,6 @@ pub use print::{PrintOptions, TypeText};
 pub use source::MappedFile;
 pub use source::{ByteSource, MaybeSendSync, MemorySource, ReadFuture};
 pub use summary::{
-    CompositeUse, Compression, FunctionSummary, ParamSummary, SUMMARY_SCHEMA_VERSION, Summary,
-    WeightClass,
+    CompositeUse, Compression, FunctionSummary, ParamSummary, SUMMARY_SCHEMA_VERSION, Summary, WeightClass,
 };
 pub use types::{AttrId, ElementType, TensorType, Type, TypeId};

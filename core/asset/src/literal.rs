@@ -30,12 +30,7 @@ impl fmt::Display for Literal {
 }
 
 /// Element `index` of a packed array, or of one with a byte per sub-byte element.
-pub(crate) fn element(
-    bytes: &[u8],
-    ty: ElementType,
-    index: usize,
-    per_byte: bool,
-) -> Option<Literal> {
+pub(crate) fn element(bytes: &[u8], ty: ElementType, index: usize, per_byte: bool) -> Option<Literal> {
     if let Some(part) = ty.complex_part() {
         let re = real(bytes, part, index.checked_mul(2)?)?;
         let im = real(bytes, part, index.checked_mul(2)?.checked_add(1)?)?;
@@ -67,10 +62,7 @@ fn raw_bits(bytes: &[u8], width: u32, index: usize, per_byte: bool) -> Option<u6
     let start = index.checked_mul(width as usize)?;
     let end = start.checked_add(width as usize)?;
     let touched = bytes.get(start / 8..end.div_ceil(8))?;
-    let word = touched
-        .iter()
-        .rev()
-        .fold(0u128, |word, byte| word << 8 | u128::from(*byte));
+    let word = touched.iter().rev().fold(0u128, |word, byte| word << 8 | u128::from(*byte));
     let mask = u128::MAX.checked_shr(128 - width)?;
     u64::try_from((word >> (start % 8)) & mask).ok()
 }
@@ -100,11 +92,7 @@ fn small_float(raw: u64, exponent_bits: u32, mantissa_bits: u32) -> f64 {
         0 => mantissa * 2f64.powi(1 - bias),
         exponent => (1.0 + mantissa) * 2f64.powi(exponent - bias),
     };
-    if raw >> (exponent_bits + mantissa_bits) & 1 == 1 {
-        -magnitude
-    } else {
-        magnitude
-    }
+    if raw >> (exponent_bits + mantissa_bits) & 1 == 1 { -magnitude } else { magnitude }
 }
 
 /// IEEE half precision.
@@ -114,11 +102,7 @@ pub(crate) fn half_to_f64(raw: u16) -> f64 {
         bits if bits > 0x7c00 => f64::NAN,
         bits => small_float(u64::from(bits), 5, 10),
     };
-    if raw >> 15 == 1 {
-        -magnitude
-    } else {
-        magnitude
-    }
+    if raw >> 15 == 1 { -magnitude } else { magnitude }
 }
 
 #[cfg(test)]
@@ -146,18 +130,9 @@ mod tests {
         assert_eq!(text(&[0xf7], F4E2M1FN, 0), "6");
         assert_eq!(text(&[0xf7], F4E2M1FN, 1), "-6");
         assert_eq!(text(&[128], F8E8M0FN, 0), "2");
-        assert_eq!(
-            text(&u64::MAX.to_le_bytes(), UI64, 0),
-            "18446744073709551615"
-        );
-        assert_eq!(
-            text(&i64::MIN.to_le_bytes(), SI64, 0),
-            "-9223372036854775808"
-        );
-        assert_eq!(
-            text(&[0, 0, 128, 63, 0, 0, 0, 192], ComplexF32, 0),
-            "(1, -2)"
-        );
+        assert_eq!(text(&u64::MAX.to_le_bytes(), UI64, 0), "18446744073709551615");
+        assert_eq!(text(&i64::MIN.to_le_bytes(), SI64, 0), "-9223372036854775808");
+        assert_eq!(text(&[0, 0, 128, 63, 0, 0, 0, 192], ComplexF32, 0), "(1, -2)");
         assert_eq!(element(&[0x0f], SI4, 0, true), Some(Literal::Integer(-1)));
         assert_eq!(element(&[0x0f], SI4, 2, false), None);
     }

@@ -39,11 +39,7 @@ impl fmt::Display for SourceLocation {
 
 /// Best effort: `None` where nothing useful is recorded or the entry is damaged.
 pub(crate) fn decode(tables: &Tables, id: AttrId) -> Option<SourceLocation> {
-    let mut search = Search {
-        tables,
-        steps: MAX_STEPS,
-        found: SourceLocation::default(),
-    };
+    let mut search = Search { tables, steps: MAX_STEPS, found: SourceLocation::default() };
     search.location(u64::from(id.0), MAX_DEPTH).ok()?;
     let mut found = search.found;
     if found.file == "-" && found.line == 0 {
@@ -65,12 +61,7 @@ impl<'a> Search<'a> {
         let missing = || AssetError::malformed("location", 0, "not found");
         self.steps = self.steps.checked_sub(1).ok_or_else(missing)?;
         let index = usize::try_from(id).map_err(|_| missing())?;
-        let entry = self
-            .tables
-            .attrs
-            .get(index)
-            .filter(|e| e.known)
-            .ok_or_else(missing)?;
+        let entry = self.tables.attrs.get(index).filter(|e| e.known).ok_or_else(missing)?;
         let mut cursor = self.tables.entry(*entry, "location")?;
         Ok((cursor.vi()?, cursor))
     }
@@ -175,11 +166,7 @@ impl<'a> Search<'a> {
             }
             2 if named => {
                 let (width, _unsigned) = (c.vi()?, c.u8()?);
-                let value = if width <= 8 {
-                    u64::from(c.u8()?)
-                } else {
-                    c.svi()? as u64
-                };
+                let value = if width <= 8 { u64::from(c.u8()?) } else { c.svi()? as u64 };
                 self.found.op_id = Some(value);
             }
             _ => {}

@@ -47,14 +47,10 @@ impl Metadata {
             Some(Value::String(version)) if version == ASSET_VERSION => {}
             Some(Value::String(found)) => return Err(AssetError::AssetVersion { found }),
             Some(other) => {
-                return Err(AssetError::AssetVersion {
-                    found: other.to_string(),
-                });
+                return Err(AssetError::AssetVersion { found: other.to_string() });
             }
             None if map.contains_key("metadata_version") => {
-                return Err(bad(
-                    "this is the metadata of a model bundle, not of an asset".into(),
-                ));
+                return Err(bad("this is the metadata of a model bundle, not of an asset".into()));
             }
             None => return Err(bad("no assetVersion".into())),
         }

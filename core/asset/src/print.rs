@@ -37,21 +37,10 @@ impl Asset {
 
     /// Writes the whole program as text.
     pub fn write_text(&self, options: PrintOptions, out: &mut dyn Write) -> fmt::Result {
-        writeln!(
-            out,
-            "bytecode by {}; features {}",
-            self.bytecode_producer(),
-            self.feature_version
-        )?;
+        writeln!(out, "bytecode by {}; features {}", self.bytecode_producer(), self.feature_version)?;
         for function in &self.functions {
             out.write_char('\n')?;
-            Printer {
-                asset: self,
-                options,
-                function,
-                out,
-            }
-            .function()?;
+            Printer { asset: self, options, function, out }.function()?;
         }
         Ok(())
     }
@@ -86,55 +75,27 @@ impl Printer<'_> {
         let private = if function.private { "private " } else { "" };
         write!(self.out, "{private}func {}(", function.name)?;
         for (i, input) in function.inputs.iter().enumerate() {
-            let kind = if input.kind == ParamKind::State {
-                "state "
-            } else {
-                ""
-            };
+            let kind = if input.kind == ParamKind::State { "state " } else { "" };
             let ty = self.asset.type_text(input.ty);
-            write!(
-                self.out,
-                "{}{kind}{}: {ty}",
-                if i > 0 { ", " } else { "" },
-                input.name
-            )?;
+            write!(self.out, "{}{kind}{}: {ty}", if i > 0 { ", " } else { "" }, input.name)?;
         }
         self.out.write_str(") -> (")?;
         for (i, output) in function.outputs.iter().enumerate() {
             let ty = self.asset.type_text(output.ty);
-            write!(
-                self.out,
-                "{}{}: {ty}",
-                if i > 0 { ", " } else { "" },
-                output.name
-            )?;
+            write!(self.out, "{}{}: {ty}", if i > 0 { ", " } else { "" }, output.name)?;
         }
         self.out.write_str(") {\n")?;
         if let Some(composite) = &function.composite {
             let names = |list: &[String]| list.join(", ");
-            let (inputs, outputs) = (
-                names(&composite.input_names),
-                names(&composite.output_names),
-            );
-            write!(
-                self.out,
-                "  composite {}({inputs}) -> ({outputs})",
-                composite.name
-            )?;
+            let (inputs, outputs) = (names(&composite.input_names), names(&composite.output_names));
+            write!(self.out, "  composite {}({inputs}) -> ({outputs})", composite.name)?;
             for (i, (name, value)) in composite.attrs.iter().enumerate() {
                 write!(self.out, "{}{name}=", if i > 0 { ", " } else { " {" })?;
                 write_attribute(self.asset, value, self.out)?;
             }
-            self.out.write_str(if composite.attrs.is_empty() {
-                "\n"
-            } else {
-                "}\n"
-            })?;
+            self.out.write_str(if composite.attrs.is_empty() { "\n" } else { "}\n" })?;
         }
-        let names = Names {
-            args: &function.inputs,
-            scope: 0,
-        };
+        let names = Names { args: &function.inputs, scope: 0 };
         for op in &function.body.ops {
             self.op(op, &function.body, names, 1)?;
         }
@@ -206,21 +167,9 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn region(
-        &mut self,
-        region: &Region,
-        home: &Region,
-        names: Names<'_>,
-        indent: usize,
-    ) -> fmt::Result {
+    fn region(&mut self, region: &Region, home: &Region, names: Names<'_>, indent: usize) -> fmt::Result {
         let (home, names) = match region.scope {
-            Some(_) => (
-                region,
-                Names {
-                    args: &[],
-                    scope: names.scope + 1,
-                },
-            ),
+            Some(_) => (region, Names { args: &[], scope: names.scope + 1 }),
             None => (home, names),
         };
         write!(self.out, "{:1$}{{", "", indent * 2)?;

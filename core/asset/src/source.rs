@@ -27,8 +27,7 @@ impl<T: ?Sized> MaybeSendSync for T {}
 
 /// The result of [`ByteSource::read`].
 #[cfg(not(target_arch = "wasm32"))]
-pub type ReadFuture<'a> =
-    Pin<Box<dyn Future<Output = Result<Cow<'a, [u8]>, AssetError>> + Send + 'a>>;
+pub type ReadFuture<'a> = Pin<Box<dyn Future<Output = Result<Cow<'a, [u8]>, AssetError>> + Send + 'a>>;
 /// The result of [`ByteSource::read`].
 #[cfg(target_arch = "wasm32")]
 pub type ReadFuture<'a> = Pin<Box<dyn Future<Output = Result<Cow<'a, [u8]>, AssetError>> + 'a>>;
@@ -78,14 +77,11 @@ fn sub_slice(bytes: &[u8], range: Range<u64>) -> Option<&[u8]> {
 }
 
 fn ready_slice(source: &dyn ByteSource, range: Range<u64>) -> ReadFuture<'_> {
-    let answer = source
-        .slice(range.clone())
-        .map(Cow::Borrowed)
-        .ok_or(AssetError::Source {
-            start: range.start,
-            end: range.end,
-            reason: format!("the file has {} bytes", source.len()),
-        });
+    let answer = source.slice(range.clone()).map(Cow::Borrowed).ok_or(AssetError::Source {
+        start: range.start,
+        end: range.end,
+        reason: format!("the file has {} bytes", source.len()),
+    });
     Box::pin(std::future::ready(answer))
 }
 
@@ -107,9 +103,7 @@ pub(crate) async fn read_exact(
 }
 
 /// Runs a future that is ready at once, as those of native sources are.
-pub(crate) fn ready<T>(
-    future: impl Future<Output = Result<T, AssetError>>,
-) -> Result<T, AssetError> {
+pub(crate) fn ready<T>(future: impl Future<Output = Result<T, AssetError>>) -> Result<T, AssetError> {
     let mut future = std::pin::pin!(future);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match future.as_mut().poll(&mut context) {

@@ -127,19 +127,9 @@ impl Asset {
             feature_version: self.feature_version,
             metadata: self.metadata.clone(),
             hash: self.hash_status(),
-            functions: self
-                .entry_points()
-                .map(|function| self.function_summary(function))
-                .collect(),
-            private_functions: self
-                .functions
-                .iter()
-                .filter(|function| function.private)
-                .count(),
-            ops: ops
-                .into_iter()
-                .map(|(name, count)| (name.to_string(), count))
-                .collect(),
+            functions: self.entry_points().map(|function| self.function_summary(function)).collect(),
+            private_functions: self.functions.iter().filter(|function| function.private).count(),
+            ops: ops.into_iter().map(|(name, count)| (name.to_string(), count)).collect(),
             op_count: total(false),
             op_count_with_bodies: total(true),
             composites: self.composites(&survey.calls),
@@ -173,11 +163,7 @@ impl Asset {
             }
             (None, _) => (self.type_text(param.ty).to_string(), Vec::new()),
         };
-        ParamSummary {
-            name: param.name.clone(),
-            dtype,
-            shape,
-        }
+        ParamSummary { name: param.name.clone(), dtype, shape }
     }
 
     fn composites(&self, calls: &BTreeMap<String, usize>) -> Vec<CompositeUse> {
@@ -252,9 +238,7 @@ impl<'a> Survey<'a> {
                     bytes: 0,
                 });
                 class.constants += 1;
-                class.elements = class
-                    .elements
-                    .saturating_add(tensor.elements().unwrap_or(0));
+                class.elements = class.elements.saturating_add(tensor.elements().unwrap_or(0));
                 class.bytes = class.bytes.saturating_add(range.1 - range.0);
             }
             return;
@@ -269,9 +253,7 @@ impl<'a> Survey<'a> {
             return;
         };
         // activations may be dequantized too; only weights are compressed
-        let constant = definitions
-            .get(data)
-            .is_some_and(|op| op.constant().is_some());
+        let constant = definitions.get(data).is_some_and(|op| op.constant().is_some());
         let Some(tensor) = self.tensor(*data, home).filter(|_| constant) else {
             return;
         };

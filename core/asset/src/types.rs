@@ -139,10 +139,7 @@ const ELEMENTS: [(u8, ElementType, &str, u32); 31] = {
 impl ElementType {
     /// The element type of a type code (`AIMODEL_FORMAT` §3).
     pub fn from_code(code: u64) -> Option<Self> {
-        ELEMENTS
-            .iter()
-            .find(|row| u64::from(row.0) == code)
-            .map(|row| row.1)
+        ELEMENTS.iter().find(|row| u64::from(row.0) == code).map(|row| row.1)
     }
 
     /// Every element type, in the order of their codes.
@@ -227,9 +224,7 @@ impl TensorType {
         if zero {
             return Some(0);
         }
-        self.shape
-            .iter()
-            .try_fold(1u64, |count, extent| count.checked_mul((*extent)?))
+        self.shape.iter().try_fold(1u64, |count, extent| count.checked_mul((*extent)?))
     }
 
     /// No extent is dynamic.
@@ -250,10 +245,7 @@ mod tests {
     #[test]
     fn element_table_is_complete() {
         for element in ElementType::all() {
-            assert!(
-                element.bits() > 0 && element.name() != "unknown",
-                "{element:?}"
-            );
+            assert!(element.bits() > 0 && element.name() != "unknown", "{element:?}");
         }
         assert_eq!(ElementType::from_code(21), Some(ElementType::SI4));
         assert_eq!(ElementType::from_code(30), None);
@@ -272,10 +264,7 @@ mod tests {
         assert_eq!(tensor(&[]).elements(), Some(1));
         assert_eq!(tensor(&[Some(2), Some(3)]).elements(), Some(6));
         assert_eq!(tensor(&[Some(2), None]).elements(), None);
-        assert_eq!(
-            tensor(&[Some(0), Some(u64::MAX), Some(9)]).elements(),
-            Some(0)
-        );
+        assert_eq!(tensor(&[Some(0), Some(u64::MAX), Some(9)]).elements(), Some(0));
         assert_eq!(tensor(&[Some(1 << 40), Some(1 << 40)]).elements(), None);
     }
 }

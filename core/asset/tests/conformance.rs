@@ -31,13 +31,7 @@ fn corpus_agrees_with_its_cases() {
         }
     }
     println!("{} cases", cases.len());
-    assert!(
-        failures.is_empty(),
-        "{} of {}:\n{}",
-        failures.len(),
-        cases.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), cases.len(), failures.join("\n"));
 }
 
 /// `names` caches authoring names by serialized name.
@@ -62,51 +56,34 @@ fn check(case: &Path, names: &mut HashMap<String, String>) -> Result<(), String>
         .iter()
         .find(|function| function.name == name)
         .ok_or(format!("no function {name}"))?;
-    for (key, params) in [
-        ("inputs", &function.inputs),
-        ("outputs", &function.outputs),
-        ("states", &function.states),
-    ] {
+    for (key, params) in
+        [("inputs", &function.inputs), ("outputs", &function.outputs), ("states", &function.states)]
+    {
         let Some(expected) = json["signature"][key].as_array() else {
             continue;
         };
         // the runtime lists states in an arbitrary order
-        let found: BTreeMap<&str, &ParamSummary> =
-            params.iter().map(|p| (p.name.as_str(), p)).collect();
-        let expected: BTreeMap<&str, &Value> = expected
-            .iter()
-            .map(|p| (p["name"].as_str().unwrap_or_default(), p))
-            .collect();
+        let found: BTreeMap<&str, &ParamSummary> = params.iter().map(|p| (p.name.as_str(), p)).collect();
+        let expected: BTreeMap<&str, &Value> =
+            expected.iter().map(|p| (p["name"].as_str().unwrap_or_default(), p)).collect();
         if !found.keys().eq(expected.keys()) {
-            return Err(format!(
-                "{key}: {:?} instead of {:?}",
-                found.keys(),
-                expected.keys()
-            ));
+            return Err(format!("{key}: {:?} instead of {:?}", found.keys(), expected.keys()));
         }
         for (name, param) in found {
             let Some(expected) = expected.get(name) else {
                 continue;
             };
             if Some(numpy_name(&param.dtype)) != expected["dtype"].as_str() {
-                return Err(format!(
-                    "{name}: {} instead of {}",
-                    param.dtype, expected["dtype"]
-                ));
+                return Err(format!("{name}: {} instead of {}", param.dtype, expected["dtype"]));
             }
             if serde_json::json!(param.shape) != expected["shape"] {
-                return Err(format!(
-                    "{name}: {:?} instead of {}",
-                    param.shape, expected["shape"]
-                ));
+                return Err(format!("{name}: {:?} instead of {}", param.shape, expected["shape"]));
             }
         }
     }
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for name in summary.ops.keys() {
-        names
-            .entry(name.clone())
-            .or_insert_with(|| authoring_name(name));
+        names.entry(name.clone()).or_insert_with(|| authoring_name(name));
     }
     for (name, count) in &summary.ops {
         *counts.entry(&names[name]).or_default() += *count as u64;
@@ -128,10 +105,7 @@ fn check(case: &Path, names: &mut HashMap<String, String>) -> Result<(), String>
 /// The name under which Apple's printer shows an operation (head of `OPSET`).
 fn authoring_name(serialized: &str) -> String {
     let groups = ["primitive.", "dataflow.", "controlflow."];
-    let stem = groups
-        .iter()
-        .find_map(|group| serialized.strip_prefix(group))
-        .unwrap_or(serialized);
+    let stem = groups.iter().find_map(|group| serialized.strip_prefix(group)).unwrap_or(serialized);
     let stem = stem.rsplit_once("_v").map_or(stem, |(stem, _)| stem);
     let stem = stem.replace("logical_", "");
     match stem.strip_prefix("broadcasting_") {

@@ -28,12 +28,8 @@ fn section(id: u8, data: &[u8]) -> Vec<u8> {
     [vec![id], vi(data.len() as u64), data.to_vec()].concat()
 }
 
-const OPS: [&str; 4] = [
-    "serialization.asset",
-    "dataflow.graph_v1",
-    "dataflow.invoke_v1",
-    "dataflow.output_v1",
-];
+const OPS: [&str; 4] =
+    ["serialization.asset", "dataflow.graph_v1", "dataflow.invoke_v1", "dataflow.output_v1"];
 
 /// A file in parts. Strings: `aicode`, the operations, then `main`.
 #[derive(Default)]
@@ -51,33 +47,18 @@ impl File {
         text.extend(strings.iter().rev().flat_map(|s| vi(s.len() as u64 + 1)));
         text.extend(strings.iter().flat_map(|s| [s.as_bytes(), &[0]].concat()));
         let names: Vec<u64> = (1..=OPS.len() as u64).map(|s| s << 1 | 1).collect();
-        let dialects = [
-            vis(&[1, 1]),
-            section(7, &vi(2)),
-            vis(&[OPS.len() as u64, 0, OPS.len() as u64]),
-            vis(&names),
-        ];
+        let dialects =
+            [vis(&[1, 1]), section(7, &vi(2)), vis(&[OPS.len() as u64, 0, OPS.len() as u64]), vis(&names)];
         let sizes = |table: &[Vec<u8>]| {
-            let sizes = table
-                .iter()
-                .flat_map(|e| vi((e.len() as u64) << 1 | 1))
-                .collect();
+            let sizes = table.iter().flat_map(|e| vi((e.len() as u64) << 1 | 1)).collect();
             let head = vis(&[0, table.len() as u64]);
-            if table.is_empty() {
-                Vec::new()
-            } else {
-                [head, sizes].concat()
-            }
+            if table.is_empty() { Vec::new() } else { [head, sizes].concat() }
         };
         let counts = vis(&[self.attrs.len() as u64, self.types.len() as u64]);
         let offsets = [counts, sizes(&self.attrs), sizes(&self.types)].concat();
         let data = [self.attrs.concat(), self.types.concat()].concat();
         let mut properties = vi(self.properties.len() as u64);
-        properties.extend(
-            self.properties
-                .iter()
-                .flat_map(|p| [vi(p.len() as u64), p.clone()].concat()),
-        );
+        properties.extend(self.properties.iter().flat_map(|p| [vi(p.len() as u64), p.clone()].concat()));
         [
             b"ML\xefR\x0dtest\0".to_vec(),
             section(1, &dialects.concat()),
@@ -97,26 +78,14 @@ impl File {
         let answer = Asset::read_blocking(source, None, None);
         let peak = heap::peak().saturating_sub(before);
         assert!(peak < 64 << 20, "{peak} bytes");
-        assert!(
-            start.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
         answer
     }
 }
 
 /// A root block with an asset operation around `regions`, whose `source` is attribute 0.
 fn asset(regions: Vec<u8>) -> Vec<u8> {
-    [
-        vi(2),
-        vi(0),
-        vec![0x50],
-        vis(&[0, 0]),
-        vi(1 << 1 | 1),
-        section(4, &regions),
-    ]
-    .concat()
+    [vi(2), vi(0), vec![0x50], vis(&[0, 0]), vi(1 << 1 | 1), section(4, &regions)].concat()
 }
 
 /// A region of one block without values; `ops` operations follow.
@@ -126,12 +95,7 @@ fn region(ops: u64) -> Vec<u8> {
 
 fn with_attrs(attrs: Vec<Vec<u8>>) -> File {
     let source = attrs.len() as u64 - 1;
-    File {
-        attrs,
-        properties: vec![vis(&[source << 1 | 1, 0])],
-        program: asset(region(0)),
-        ..File::default()
-    }
+    File { attrs, properties: vec![vis(&[source << 1 | 1, 0])], program: asset(region(0)), ..File::default() }
 }
 
 fn code(answer: Result<Asset, AssetError>) -> &'static str {
@@ -161,10 +125,7 @@ fn attributes_that_unfold() {
 
 #[test]
 fn attributes_in_a_circle() {
-    assert_eq!(
-        code(with_attrs(vec![vis(&[5, 1, 0])]).read()),
-        "asset.limit_exceeded"
-    );
+    assert_eq!(code(with_attrs(vec![vis(&[5, 1, 0])]).read()), "asset.limit_exceeded");
     let attrs = vec![vis(&[5, 1, 1]), vis(&[5, 1, 0])];
     assert_eq!(code(with_attrs(attrs).read()), "asset.limit_exceeded");
 }
@@ -172,10 +133,7 @@ fn attributes_in_a_circle() {
 #[test]
 fn types_in_a_circle() {
     for ty in [vis(&[31, 0]), vis(&[2, 0, 0]), vis(&[30, 1, 0, 0])] {
-        let file = File {
-            types: vec![ty],
-            ..with_attrs(vec![vi(46)])
-        };
+        let file = File { types: vec![ty], ..with_attrs(vec![vi(46)]) };
         assert_eq!(code(file.read()), "asset.malformed");
     }
 }
@@ -187,19 +145,13 @@ fn regions_in_regions() {
     for _ in 0..50_000 {
         inline.extend([region(1), op(0)].concat());
     }
-    let file = File {
-        program: asset(inline),
-        ..with_attrs(vec![vi(46)])
-    };
+    let file = File { program: asset(inline), ..with_attrs(vec![vi(46)]) };
     assert_eq!(code(file.read()), "asset.limit_exceeded");
     let mut isolated = region(0);
     for _ in 0..2_000 {
         isolated = [region(1), op(1), section(4, &isolated)].concat();
     }
-    let file = File {
-        program: asset(isolated),
-        ..with_attrs(vec![vi(46)])
-    };
+    let file = File { program: asset(isolated), ..with_attrs(vec![vi(46)]) };
     assert_eq!(code(file.read()), "asset.limit_exceeded");
 }
 
@@ -212,10 +164,7 @@ fn values_that_are_declared_only() {
     for left in (0..count).rev() {
         ops.extend(vis(&[1, left * 2, 0]));
     }
-    let file = File {
-        program: asset(ops),
-        ..with_attrs(vec![vi(46)])
-    };
+    let file = File { program: asset(ops), ..with_attrs(vec![vi(46)]) };
     assert_eq!(code(file.read()), "asset.malformed");
 }
 
@@ -230,30 +179,15 @@ fn a_function_that_calls_itself() {
     ];
     let call = [vi(2), vec![0x40], vi(0), vi(2)].concat();
     let body = [vis(&[1, 0, 2 << 1]), call, vi(3), vec![0], vi(0)].concat();
-    let graph = [
-        vi(1),
-        vec![0x50],
-        vi(0),
-        vi(1),
-        vi(1 << 1 | 1),
-        section(4, &body),
-    ]
-    .concat();
+    let graph = [vi(1), vec![0x50], vi(0), vi(1), vi(1 << 1 | 1), section(4, &body)].concat();
     let mut file = File {
         attrs,
         types: vec![vis(&[30, 0, 0])],
-        properties: vec![
-            vis(&[0, 0]),
-            vis(&[0, 0, 2, 1, 2, 3, 2, 0, 0]),
-            vis(&[0, 4, 0]),
-        ],
+        properties: vec![vis(&[0, 0]), vis(&[0, 0, 2, 1, 2, 3, 2, 0, 0]), vis(&[0, 4, 0])],
         program: asset([region(1), graph].concat()),
     };
     let error = file.read().unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "function \"main\": calls itself, directly or through others"
-    );
+    assert_eq!(error.to_string(), "function \"main\": calls itself, directly or through others");
     file.attrs[4] = vis(&[14, 1, 0]); // @aicode
     assert_eq!(file.read().unwrap().warnings.len(), 1);
 }

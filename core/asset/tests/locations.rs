@@ -18,12 +18,7 @@ fn operations_of_a_model_have_ids() {
     ] {
         let asset = Asset::open(&root.join(name)).unwrap();
         let main = asset.function("main").unwrap();
-        let found: Vec<_> = main
-            .body
-            .ops
-            .iter()
-            .filter_map(|op| asset.location(op.location))
-            .collect();
+        let found: Vec<_> = main.body.ops.iter().filter_map(|op| asset.location(op.location)).collect();
         let ids: BTreeSet<_> = found.iter().filter_map(|at| at.op_id).collect();
         println!(
             "{name}: {} operations, {} located, {} ids, e.g. {:?}",

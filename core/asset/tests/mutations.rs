@@ -55,11 +55,7 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
         }
         // a length of 2^14 or 2^28
         4 => {
-            let (first, count) = if random.below(2) == 0 {
-                (0x06, 3)
-            } else {
-                (0x10, 5)
-            };
+            let (first, count) = if random.below(2) == 0 { (0x06, 3) } else { (0x10, 5) };
             let end = bytes.len().min(at + count);
             bytes[at..end].fill(0xff);
             bytes[at] = first;
@@ -90,11 +86,7 @@ fn damaged_samples() {
         let original = std::fs::read(case.join("model.aimodel/main.mlirb")).unwrap();
         let mut random = Random(0xc0de + index as u64);
         // the large sample takes longer
-        let copies = if original.len() > 64 << 10 {
-            COPIES / 4
-        } else {
-            COPIES
-        };
+        let copies = if original.len() > 64 << 10 { COPIES / 4 } else { COPIES };
         for copy in 0..copies {
             let mut bytes = original.clone();
             for _ in 0..1 + random.below(3) {
@@ -123,11 +115,7 @@ fn damaged_samples() {
                 }
             }
             let (peak, time) = (heap::peak().saturating_sub(before), start.elapsed());
-            assert!(
-                peak < MEMORY,
-                "{}, copy {copy}: {peak} bytes",
-                case.display()
-            );
+            assert!(peak < MEMORY, "{}, copy {copy}: {peak} bytes", case.display());
             assert!(time < TIME, "{}, copy {copy}: {time:?}", case.display());
             total += 1;
         }
@@ -144,9 +132,6 @@ fn every_truncation_of_a_small_sample() {
     samples.sort_by_key(Vec::len);
     for length in 0..samples[0].len() {
         let source = Arc::new(MemorySource(samples[0][..length].to_vec()));
-        assert!(
-            Asset::read_blocking(source, None, None).is_err(),
-            "{length} bytes"
-        );
+        assert!(Asset::read_blocking(source, None, None).is_err(), "{length} bytes");
     }
 }

@@ -22,14 +22,8 @@ fn smollm2_opens_in_little_memory() {
         let start = Instant::now();
         let asset = Asset::open(&path).unwrap();
         best = best.min(start.elapsed());
-        let (held, peak) = (
-            heap::live().saturating_sub(before),
-            heap::peak().saturating_sub(before),
-        );
-        println!(
-            "open {:?}, heap {held} bytes held, {peak} at the peak",
-            start.elapsed()
-        );
+        let (held, peak) = (heap::live().saturating_sub(before), heap::peak().saturating_sub(before));
+        println!("open {:?}, heap {held} bytes held, {peak} at the peak", start.elapsed());
         assert!(peak < 10 << 20, "{peak} bytes");
         assert_eq!(asset.functions.iter().filter(|f| !f.private).count(), 1);
     }

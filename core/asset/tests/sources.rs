@@ -19,11 +19,7 @@ struct Ranges {
 
 impl Ranges {
     fn new(bytes: Vec<u8>) -> Self {
-        Self {
-            bytes,
-            reads: AtomicU64::new(0),
-            read_bytes: AtomicU64::new(0),
-        }
+        Self { bytes, reads: AtomicU64::new(0), read_bytes: AtomicU64::new(0) }
     }
 }
 
@@ -71,10 +67,7 @@ fn models_read_by_ranges() {
         };
         let (reads, bytes) = compare(&path);
         println!("{model}: {reads} reads, {bytes} bytes");
-        assert!(
-            reads < 20 && bytes < 2 << 20,
-            "{model}: {reads} reads, {bytes} bytes"
-        );
+        assert!(reads < 20 && bytes < 2 << 20, "{model}: {reads} reads, {bytes} bytes");
     }
 }
 
@@ -94,16 +87,10 @@ fn a_hash_tells() {
     let case = &corpus::samples()[0];
     let folder = case.join("model.aimodel");
     let bytes = std::fs::read(folder.join("main.mlirb")).unwrap();
-    let hash: [u8; 32] = std::fs::read(folder.join("main.hash"))
-        .unwrap()
-        .try_into()
-        .unwrap();
+    let hash: [u8; 32] = std::fs::read(folder.join("main.hash")).unwrap().try_into().unwrap();
     let open = |hash| {
         let source = Arc::new(Ranges::new(bytes.clone()));
-        Asset::read_blocking(source, None, hash)
-            .unwrap()
-            .verify_hash()
-            .unwrap()
+        Asset::read_blocking(source, None, hash).unwrap().verify_hash().unwrap()
     };
     assert_eq!(open(Some(hash)), HashStatus::Match);
     assert_eq!(open(Some([0; 32])), HashStatus::Mismatch);

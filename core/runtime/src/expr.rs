@@ -333,7 +333,7 @@ impl std::ops::Mul for &Expr {
                 })
                 .collect();
             terms.sort();
-            sum = &sum + &Expr { terms };
+            sum = Expr::combine(&sum, &Expr { terms }, 1);
         }
         sum
     }

@@ -127,9 +127,8 @@ impl Assumptions {
         for _ in 0..4 {
             let mut involved = vec![];
             out.symbols(&mut |s| involved.push(s));
-            let Some((sym, with)) = involved
-                .iter()
-                .find_map(|s| self.known.get(s.0 as usize)?.clone().map(|k| (*s, k)))
+            let Some((sym, with)) =
+                involved.iter().find_map(|s| self.known.get(s.0 as usize)?.clone().map(|k| (*s, k)))
             else {
                 break;
             };
@@ -188,9 +187,7 @@ impl Assumptions {
     /// Bounds of an expression, also using the guards that state it directly.
     pub fn bounds(&self, e: &Expr) -> Bounds {
         let of = |s: Sym| {
-            self.symbols
-                .get(s.0 as usize)
-                .map_or(Bounds { min: i64::MIN, max: i64::MAX }, |s| s.bounds)
+            self.symbols.get(s.0 as usize).map_or(Bounds { min: i64::MIN, max: i64::MAX }, |s| s.bounds)
         };
         let mut bounds = self.resolve(e).bounds(&of);
         for guard in &self.guards {

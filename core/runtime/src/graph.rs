@@ -252,7 +252,9 @@ impl Builder<'_> {
                 let dims = t
                     .shape
                     .iter()
-                    .map(|d| d.map_or(Expr::from(-1i64), |d| Expr::from(i64::try_from(d).unwrap_or(i64::MAX))))
+                    .map(|d| {
+                        d.map_or(Expr::from(-1i64), |d| Expr::from(i64::try_from(d).unwrap_or(i64::MAX)))
+                    })
                     .collect();
                 Some(Fact::new(t.element, dims))
             }
@@ -286,12 +288,10 @@ impl Builder<'_> {
         env.extend(region.args.iter().copied().zip(args.iter().copied()));
         for op in &region.ops {
             let source = self.source_line(op);
-            let inputs = op
-                .operands
-                .iter()
-                .map(|v| env.get(v).copied())
-                .collect::<Option<Vec<Val>>>()
-                .ok_or_else(|| self.fault(&op.name, source.clone(), Fault::program("an operand is undefined")))?;
+            let inputs =
+                op.operands.iter().map(|v| env.get(v).copied()).collect::<Option<Vec<Val>>>().ok_or_else(
+                    || self.fault(&op.name, source.clone(), Fault::program("an operand is undefined")),
+                )?;
             if matches!(&*op.name, "dataflow.output_v1" | "dataflow.yield_v1") {
                 return Ok(inputs);
             }
@@ -350,7 +350,15 @@ impl Builder<'_> {
             return Err(self.fault(&op.name, source, Fault::unsupported("a result is not a tensor")));
         };
         if let Some(implementation) = ops::find(&op.name) {
-            return self.add(implementation, op.name.clone(), inputs, op.attrs.clone(), None, declared, source);
+            return self.add(
+                implementation,
+                op.name.clone(),
+                inputs,
+                op.attrs.clone(),
+                None,
+                declared,
+                source,
+            );
         }
         match op.regions.as_slice() {
             [body] if body.scope.is_some() && body.args.len() == inputs.len() => {

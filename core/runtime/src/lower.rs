@@ -206,7 +206,13 @@ impl Lower<'_> {
                 self.reprs[v.0 as usize] = Some(Repr::View(View::whole(id, fact.dims.clone())));
                 buffer = Some(id);
             }
-            let port = Port { name: name.clone(), element: fact.element, dims: fact.dims.clone(), buffer, part: None };
+            let port = Port {
+                name: name.clone(),
+                element: fact.element,
+                dims: fact.dims.clone(),
+                buffer,
+                part: None,
+            };
             self.plan.inputs.push(port);
         }
         for (i, (name, v)) in graph.states.iter().enumerate() {
@@ -441,7 +447,10 @@ impl Lower<'_> {
             return Ok(self.buffer(Role::Constant(data), kind, storage, elements));
         }
         let bytes: Vec<u8> = if kind == Kind::F32 {
-            self.note("expanded_weight", format!("a {} constant is expanded to float32", fact.element.name()));
+            self.note(
+                "expanded_weight",
+                format!("a {} constant is expanded to float32", fact.element.name()),
+            );
             bytemuck::cast_slice(&constant::floats(self.asset, fact, &data)?).to_vec()
         } else {
             let count = elements.as_const().and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
@@ -495,7 +504,7 @@ impl Lower<'_> {
         match &self.plan.buffer(view).role {
             Role::Host(bytes) => {
                 Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-            },
+            }
             _ => None,
         }
     }
@@ -538,7 +547,12 @@ impl Lower<'_> {
 
     /// Lowers a conversion.
     pub fn cast(&mut self, x: Val, out: Val, from: ElementType, to: ElementType) -> Result<(), Fault> {
-        let small = |e| matches!(e, ElementType::F8E5M2 | ElementType::F8E4M3FN | ElementType::F4E2M1FN | ElementType::F8E8M0FN);
+        let small = |e| {
+            matches!(
+                e,
+                ElementType::F8E5M2 | ElementType::F8E4M3FN | ElementType::F4E2M1FN | ElementType::F8E8M0FN
+            )
+        };
         let (a, b) = (self.kind(from)?, self.kind(to)?);
         let widening = match (crate::facts::integer_range(from), crate::facts::integer_range(to)) {
             (Some(f), Some(t)) => f.0 >= t.0 && f.1 <= t.1,
@@ -577,7 +591,8 @@ impl Lower<'_> {
         wrap: Option<MapOp>,
     ) -> Result<(), Fault> {
         let dims = self.fact(out).dims.clone();
-        let mut lazy = Lazy { dims: dims.clone(), instrs: vec![], scalars: vec![], views: vec![], anchor: None };
+        let mut lazy =
+            Lazy { dims: dims.clone(), instrs: vec![], scalars: vec![], views: vec![], anchor: None };
         let mut args = [0u16; 3];
         for (k, v) in inputs.iter().enumerate() {
             args[k] = self.operand(&mut lazy, *v)?;
@@ -735,7 +750,13 @@ impl Lower<'_> {
     }
 
     /// Emits a kernel that takes an epilogue; it stays pending when its result has one use.
-    pub fn anchored(&mut self, kernel: Kernel, reads: Vec<View>, dims: Vec<Expr>, out: Val) -> Result<(), Fault> {
+    pub fn anchored(
+        &mut self,
+        kernel: Kernel,
+        reads: Vec<View>,
+        dims: Vec<Expr>,
+        out: Val,
+    ) -> Result<(), Fault> {
         let kind = self.kind(self.fact(out).element)?;
         let load = Instr { op: MapOp::Load(ACC), args: [0; 3], kind };
         let anchor = Anchor { kernel, reads, dims, node: self.node };
@@ -771,7 +792,9 @@ impl Lower<'_> {
     pub fn only_multiplied(&self, v: Val) -> bool {
         self.graph.nodes.iter().all(|n| {
             !n.inputs.contains(&v)
-                || (n.name.ends_with("batch_matmul_v1") && n.inputs.first() == Some(&v) && n.inputs.get(1) != Some(&v))
+                || (n.name.ends_with("batch_matmul_v1")
+                    && n.inputs.first() == Some(&v)
+                    && n.inputs.get(1) != Some(&v))
         }) && !self.graph.outputs.iter().any(|(_, o)| *o == v)
     }
 
@@ -792,7 +815,8 @@ impl Lower<'_> {
             let moved = match &lazy.anchor {
                 Some(_) => {
                     // Only axes of extent 1 may change under an epilogue.
-                    let kept = same_squeezed(&lazy.dims, &dims, &self.shapes) && self.keeps_order(&lazy, &dims, f);
+                    let kept =
+                        same_squeezed(&lazy.dims, &dims, &self.shapes) && self.keeps_order(&lazy, &dims, f);
                     let views = lazy.views.iter().map(|v| v.realign(&dims)).collect::<Option<Vec<_>>>();
                     views.filter(|_| kept)
                 }
@@ -811,7 +835,13 @@ impl Lower<'_> {
         let mut result = f(&view, &self.shapes);
         if result.is_none() {
             let (copy, round) = self.copy_of(&view);
-            self.push(Kernel::Map(MapProg::copy(self.plan.buffer(&view).kind)), vec![view], copy.clone(), round, None);
+            self.push(
+                Kernel::Map(MapProg::copy(self.plan.buffer(&view).kind)),
+                vec![view],
+                copy.clone(),
+                round,
+                None,
+            );
             result = f(&copy, &self.shapes);
         }
         let view = result.ok_or_else(|| Fault::program("the shapes do not fit"))?;
@@ -820,7 +850,12 @@ impl Lower<'_> {
     }
 
     /// Whether `f` keeps row-major order (a reshape, not a transpose) on the expression's dims.
-    fn keeps_order(&self, lazy: &Lazy, dims: &[Expr], f: &dyn Fn(&View, &Assumptions) -> Option<View>) -> bool {
+    fn keeps_order(
+        &self,
+        lazy: &Lazy,
+        dims: &[Expr],
+        f: &dyn Fn(&View, &Assumptions) -> Option<View>,
+    ) -> bool {
         let probe = View::whole(BufferId(u32::MAX), lazy.dims.clone());
         f(&probe, &self.shapes).is_some_and(|v| v.dims == dims && v.is_row_major() && v.offset.is(0))
     }
@@ -885,9 +920,7 @@ impl Lower<'_> {
         let reads = |views: &[View]| views.iter().any(|v| v.buffer == buffer);
         let pending: Vec<Val> = (0..self.reprs.len())
             .filter(|i| match &self.reprs[*i] {
-                Some(Repr::Lazy(l)) => {
-                    reads(&l.views) || l.anchor.as_ref().is_some_and(|a| reads(&a.reads))
-                }
+                Some(Repr::Lazy(l)) => reads(&l.views) || l.anchor.as_ref().is_some_and(|a| reads(&a.reads)),
                 Some(Repr::Norm(n)) => n.x.buffer == buffer || n.scale.buffer == buffer,
                 _ => false,
             })

@@ -127,10 +127,22 @@ fn block_u<R: Bits>(a: &[u32], b: &[u32], c: &[u32], o: &mut [u32], f: impl Fn(u
 }
 
 fn nan_max(a: f32, b: f32) -> f32 {
-    if a.is_nan() || b.is_nan() { f32::NAN } else if b > a { b } else { a }
+    if a.is_nan() || b.is_nan() {
+        f32::NAN
+    } else if b > a {
+        b
+    } else {
+        a
+    }
 }
 fn nan_min(a: f32, b: f32) -> f32 {
-    if a.is_nan() || b.is_nan() { f32::NAN } else if b < a { b } else { a }
+    if a.is_nan() || b.is_nan() {
+        f32::NAN
+    } else if b < a {
+        b
+    } else {
+        a
+    }
 }
 /// Logistic function.
 pub fn sigmoid(x: f32) -> f32 {

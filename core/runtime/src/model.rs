@@ -245,10 +245,11 @@ impl AIModel {
         rows: Option<(usize, usize)>,
     ) -> Result<Planned, Error> {
         let plans = &self.functions[function];
-        let source = self.asset.asset.function(&plans.name).ok_or_else(|| Error::NoFunction {
-            name: plans.name.clone(),
-            available: String::new(),
-        })?;
+        let source = self
+            .asset
+            .asset
+            .function(&plans.name)
+            .ok_or_else(|| Error::NoFunction { name: plans.name.clone(), available: String::new() })?;
         plans.find(values, rows, &|variant| {
             let (plan, found) = planner::plan(&self.asset.asset, source, &self.options, variant)?;
             supported(&plan, matches!(self.unit, Unit::Gpu { .. }))?;

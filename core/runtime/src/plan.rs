@@ -123,7 +123,8 @@ impl std::fmt::Display for Plan {
         }
         for (i, step) in self.steps.iter().enumerate() {
             let views = |list: &[View]| {
-                let text = list.iter().map(|v| format!("b{}+{}{:?}/{:?}", v.buffer.0, v.offset, v.dims, v.strides));
+                let text =
+                    list.iter().map(|v| format!("b{}+{}{:?}/{:?}", v.buffer.0, v.offset, v.dims, v.strides));
                 text.collect::<Vec<_>>().join(" ")
             };
             writeln!(

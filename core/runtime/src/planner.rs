@@ -115,7 +115,12 @@ impl FunctionPlans {
             if g.equal { x != 0 } else { x < 0 }
         });
         let reason = guard.map_or_else(|| "the shapes do not fit".to_string(), |g| g.reason.clone());
-        Err(Error::Program { function: self.name.clone(), op: "dataflow.graph_v1".into(), source_line: None, reason })
+        Err(Error::Program {
+            function: self.name.clone(),
+            op: "dataflow.graph_v1".into(),
+            source_line: None,
+            reason,
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Planned>> {

@@ -62,7 +62,7 @@ impl QuantFormat {
     /// Least number of rows a segment can be cut at: whole words of codes and whole scale blocks.
     pub fn row_quantum(&self) -> u64 {
         let mut rows = self.blocks.first().copied().unwrap_or(1).max(1);
-        while (rows * self.row_elements() * self.code_bits()) % 32 != 0 {
+        while !(rows * self.row_elements() * self.code_bits()).is_multiple_of(32) {
             rows *= 2;
         }
         rows

@@ -58,14 +58,18 @@ pub(crate) async fn run(
         let mut found = on_device(device, constants, &case, &values).await?;
         if !alike(&case, &found, &expected) && device.caps().subgroups {
             device.avoid_subgroups();
-            let message = format!("{family} is wrong with subgroups on this device; the plain variant is used");
+            let message =
+                format!("{family} is wrong with subgroups on this device; the plain variant is used");
             entries.push(ReportEntry { code: "kernel_replaced", message, fallback: true });
             found = on_device(device, constants, &case, &values).await?;
         }
         if !alike(&case, &found, &expected) {
             return Err(Error::Gpu {
                 context: format!("the self-check of kernel {family}"),
-                message: format!("{} computes wrong numbers; use another adapter or the CPU unit", device.info().name),
+                message: format!(
+                    "{} computes wrong numbers; use another adapter or the CPU unit",
+                    device.info().name
+                ),
             });
         }
         lock(|passed| passed.insert(key));
@@ -149,7 +153,9 @@ fn cut(plan: &Plan, step: &Step, values: &[i64]) -> Case {
     let operands = step.reads.iter().map(|v| v.buffer).chain(in_place.then_some(target));
     for id in operands {
         let buffer = &mut buffers[id.0 as usize];
-        if matches!(buffer.role, Role::Constant(_) | Role::Quant(_) | Role::Host(_)) || numbers.contains_key(&id) {
+        if matches!(buffer.role, Role::Constant(_) | Role::Quant(_) | Role::Host(_))
+            || numbers.contains_key(&id)
+        {
             continue;
         }
         let elements = usize::try_from(buffer.elements.eval(values)).unwrap_or(0);
@@ -232,7 +238,8 @@ async fn on_device(
         states.push(state);
     }
     let mut layout = GpuLayout::new(device, constants, case.plan.clone(), &states, values, values).await?;
-    let wants: &[OutputWant] = if case.written.is_some() { &[] } else { &[OutputWant { output: 0, words: None }] };
+    let wants: &[OutputWant] =
+        if case.written.is_some() { &[] } else { &[OutputWant { output: 0, words: None }] };
     layout.run(values, &[], wants).await?;
     match case.written {
         Some(state) => states[state].read().await,
@@ -248,11 +255,12 @@ fn alike(case: &Case, found: &[u32], expected: &[u32]) -> bool {
         &case.plan.buffers[case.plan.states[n].buffer.map_or(0, |b| b.0 as usize)].storage
     });
     let per_word = if *storage == Storage::Word { 1 } else { 2 };
-    let floats = |w: &[u32]| words::unpack(storage, w, w.len() * per_word).into_iter().map(f32::from_bits).collect();
+    let floats =
+        |w: &[u32]| words::unpack(storage, w, w.len() * per_word).into_iter().map(f32::from_bits).collect();
     let (a, b): (Vec<f32>, Vec<f32>) = (floats(found), floats(expected));
     let peak = b.iter().filter(|x| x.is_finite()).fold(0f32, |m, x| m.max(x.abs()));
     a.len() == b.len()
-        && a.iter().zip(&b).all(|(x, y)| {
-            x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= TOLERANCE * peak.max(1e-3)
-        })
+        && a.iter()
+            .zip(&b)
+            .all(|(x, y)| x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= TOLERANCE * peak.max(1e-3))
 }

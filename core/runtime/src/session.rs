@@ -344,7 +344,10 @@ impl Session {
             if let Some(n) = want.rows {
                 if rows.is_some() {
                     let name = generic.outputs[want.output].name.clone();
-                    return Err(Error::Input { name, reason: "rows of only one output can be selected".into() });
+                    return Err(Error::Input {
+                        name,
+                        reason: "rows of only one output can be selected".into(),
+                    });
                 }
                 rows = Some((want.output, n));
             }
@@ -386,9 +389,10 @@ impl Session {
                 SymbolSource::InputElement { .. } => i64::from(i32::MIN),
             });
         }
-        let known = self.prepared.iter().position(|p| {
-            Arc::ptr_eq(&p.planned.plan, &planned.plan) && matches!(p.runner, Runner::Cpu(_))
-        });
+        let known = self
+            .prepared
+            .iter()
+            .position(|p| Arc::ptr_eq(&p.planned.plan, &planned.plan) && matches!(p.runner, Runner::Cpu(_)));
         if let Some(at) = known {
             // The CPU unit grows its arena by itself.
             self.prepared[at].max = max;
@@ -568,8 +572,13 @@ impl Session {
 
     /// A second session with a copy of the states.
     pub async fn fork(&self) -> Result<Session, Error> {
-        let shapes: Vec<(&str, &[usize])> =
-            self.generic.states.iter().zip(&self.state_dims).map(|(p, d)| (p.name.as_str(), d.as_slice())).collect();
+        let shapes: Vec<(&str, &[usize])> = self
+            .generic
+            .states
+            .iter()
+            .zip(&self.state_dims)
+            .map(|(p, d)| (p.name.as_str(), d.as_slice()))
+            .collect();
         let name = self.generic.function.clone();
         let mut other = Session::new(self.model.clone(), &name, &shapes).await?;
         match (&self.states, &mut other.states) {
@@ -679,7 +688,8 @@ fn state_shape(port: &Port, given: Option<&[usize]>) -> Result<Vec<usize>, Error
 fn recut(from: &[u32], old: &[usize], new: &[usize]) -> Vec<u32> {
     let mut out = vec![0u32; count(new) as usize];
     let row = old.last().copied().unwrap_or(1).min(new.last().copied().unwrap_or(1));
-    let rows: usize = old.iter().rev().skip(1).zip(new.iter().rev().skip(1)).map(|(a, b)| *a.min(b)).product();
+    let rows: usize =
+        old.iter().rev().skip(1).zip(new.iter().rev().skip(1)).map(|(a, b)| *a.min(b)).product();
     for r in 0..rows {
         let (mut rest, mut at_old, mut at_new, mut step_old, mut step_new) =
             (r, 0, 0, old.last().copied().unwrap_or(1), new.last().copied().unwrap_or(1));

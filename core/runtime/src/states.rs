@@ -147,7 +147,12 @@ impl StateUse {
 }
 
 /// The updates that lead from version `from` to `to`, in order, each with the version it changes.
-fn chain(made: &HashMap<Version, (usize, usize)>, s: usize, to: usize, from: usize) -> Option<Vec<(usize, usize)>> {
+fn chain(
+    made: &HashMap<Version, (usize, usize)>,
+    s: usize,
+    to: usize,
+    from: usize,
+) -> Option<Vec<(usize, usize)>> {
     let mut steps = vec![];
     let mut v = to;
     while v != from {

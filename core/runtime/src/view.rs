@@ -105,8 +105,12 @@ impl View {
             i += 1;
             j += 1;
         }
-        (i == old.len() && j == new.len())
-            .then(|| View { buffer: self.buffer, offset: self.offset.clone(), dims: dims.to_vec(), strides })
+        (i == old.len() && j == new.len()).then(|| View {
+            buffer: self.buffer,
+            offset: self.offset.clone(),
+            dims: dims.to_vec(),
+            strides,
+        })
     }
 
     /// The same elements seen with other extents that differ only in axes of extent 1.
@@ -118,9 +122,12 @@ impl View {
                 strides[i] = self.strides[from.next()?].clone();
             }
         }
-        from.next()
-            .is_none()
-            .then(|| View { buffer: self.buffer, offset: self.offset.clone(), dims: dims.to_vec(), strides })
+        from.next().is_none().then(|| View {
+            buffer: self.buffer,
+            offset: self.offset.clone(),
+            dims: dims.to_vec(),
+            strides,
+        })
     }
 }
 

@@ -72,4 +72,3 @@ pub fn unpack(storage: &Storage, words: &[u32], elements: usize) -> Vec<u32> {
         _ => words[..elements.min(words.len())].to_vec(),
     }
 }
-

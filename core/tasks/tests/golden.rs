@@ -175,6 +175,20 @@ fn gpu_fast() {
     gpu(&FAST);
 }
 
+/// The embedding table and the caches are larger than one binding.
+#[test]
+fn gpu_with_4_mib_bindings() {
+    let Some(models) = models() else { return };
+    let golden = &golden(&models)[0];
+    let options = SpecializationOptions {
+        max_binding_bytes: Some(4 << 20),
+        ..options(ComputeUnitKind::Gpu, Precision::Exact)
+    };
+    let mut decoder = Decoder::open_blocking(&models.join("smollm2-135m-int4"), options).unwrap();
+    prefill_logits(&models, &mut decoder, golden, &EXACT);
+    decode_steps(&mut decoder, golden, 6, &EXACT);
+}
+
 #[test]
 fn the_template_and_tokenizer_give_the_golden_prompt_ids() {
     let Some(models) = models() else { return };

@@ -21,12 +21,7 @@ impl Decoder<'_> {
         let Some(entry) = attrs.get(id.0 as usize) else {
             let len = attrs.len() as u64;
             let index = u64::from(id.0);
-            return Err(AssetError::IndexOutOfRange {
-                what: "attribute",
-                offset: 0,
-                index,
-                len,
-            });
+            return Err(AssetError::IndexOutOfRange { what: "attribute", offset: 0, index, len });
         };
         if !entry.known {
             return Err(foreign(entry.start));
@@ -46,12 +41,7 @@ impl Decoder<'_> {
         Ok(attribute)
     }
 
-    fn decode(
-        &mut self,
-        c: &mut Cursor<'_>,
-        id: AttrId,
-        depth: usize,
-    ) -> Result<Attribute, AssetError> {
+    fn decode(&mut self, c: &mut Cursor<'_>, id: AttrId, depth: usize) -> Result<Attribute, AssetError> {
         let at = c.offset();
         let code = c.vi()?;
         Ok(match code {
@@ -66,43 +56,24 @@ impl Decoder<'_> {
                 let start = c.offset();
                 c.take(length)?;
                 let range = start..c.offset();
-                Attribute::Constant(ConstantRef {
-                    splat,
-                    range,
-                    resource: None,
-                })
+                Attribute::Constant(ConstantRef { splat, range, resource: None })
             }
             7 => {
                 let handle = c.index("resource", self.tables.resources.len())?;
                 let range = self.resource(handle, at)?;
-                Attribute::Constant(ConstantRef {
-                    splat: false,
-                    range,
-                    resource: Some(handle),
-                })
+                Attribute::Constant(ConstantRef { splat: false, range, resource: Some(handle) })
             }
-            9 => Attribute::Opaque {
-                name: self.string(c)?,
-                params: self.attributes(c, depth)?,
-            },
+            9 => Attribute::Opaque { name: self.string(c)?, params: self.attributes(c, depth)? },
             10 | 11 => Attribute::ParamDecl {
                 name: self.string(c)?,
                 ty: self.type_id(c)?,
-                default: if code == 11 {
-                    Some(self.boxed(c, depth)?)
-                } else {
-                    None
-                },
+                default: if code == 11 { Some(self.boxed(c, depth)?) } else { None },
             },
             12 | 13 => Attribute::HwConstraints {
                 alignments: self.integers(c)?,
                 interleave: self.integers(c)?,
                 backing: c.vi()?,
-                base: if code == 13 {
-                    Some(self.boxed(c, depth)?)
-                } else {
-                    None
-                },
+                base: if code == 13 { Some(self.boxed(c, depth)?) } else { None },
             },
             14 => {
                 let count = c.count("symbols", 1)?;
@@ -117,19 +88,12 @@ impl Decoder<'_> {
                 ty: self.type_id(c)?,
                 params: self.attributes(c, depth)?,
             },
-            16 => Attribute::ParamConstant {
-                value: self.boxed(c, depth)?,
-                ty: self.type_id(c)?,
-            },
+            16 => Attribute::ParamConstant { value: self.boxed(c, depth)?, ty: self.type_id(c)? },
             17 | 18 | 19 | 20 | 25 | 27 | 28 | 43 | 44 => {
                 let value = c.vi()?;
                 let name = enum_name(code, value);
                 self.charge(name.len() as u64, at)?;
-                Attribute::Enum {
-                    code: code as u8,
-                    name,
-                    value,
-                }
+                Attribute::Enum { code: code as u8, name, value }
             }
             21 | 23 => {
                 let (scheme, pos_width, crd_width) = (c.vi()?, c.vi()?, c.vi()?);
@@ -141,18 +105,9 @@ impl Decoder<'_> {
                         blocks.push(c.vi()?);
                     }
                 }
-                Attribute::Sparse {
-                    scheme,
-                    pos_width,
-                    crd_width,
-                    nnz,
-                    blocks,
-                }
+                Attribute::Sparse { scheme, pos_width, crd_width, nnz, blocks }
             }
-            26 => Attribute::ImageConstraints {
-                backing: c.vi()?,
-                row_alignments: self.integers(c)?,
-            },
+            26 => Attribute::ImageConstraints { backing: c.vi()?, row_alignments: self.integers(c)? },
             29 => Attribute::TargetSpec {
                 triple: self.boxed(c, depth)?,
                 soc: self.boxed(c, depth)?,
@@ -162,17 +117,10 @@ impl Decoder<'_> {
             46 => Attribute::Unit,
             30..=33 | 35..=42 | 47 => {
                 c.take(c.remaining() as u64)?;
-                Attribute::Debug {
-                    code: code as u8,
-                    id,
-                }
+                Attribute::Debug { code: code as u8, id }
             }
             _ => {
-                return Err(AssetError::UnknownCode {
-                    what: "attribute",
-                    offset: at,
-                    code,
-                });
+                return Err(AssetError::UnknownCode { what: "attribute", offset: at, code });
             }
         })
     }
@@ -181,11 +129,7 @@ impl Decoder<'_> {
     pub(super) fn string(&mut self, c: &mut Cursor<'_>) -> Result<String, AssetError> {
         let offset = c.offset();
         let index = c.index("string", self.tables.strings.len())?;
-        let text = self
-            .tables
-            .strings
-            .get(index as usize)
-            .map_or("", |text| text);
+        let text = self.tables.strings.get(index as usize).map_or("", |text| text);
         self.charge(text.len() as u64 + size_of::<String>() as u64, offset)?;
         Ok(text.to_owned())
     }
@@ -203,11 +147,7 @@ impl Decoder<'_> {
         Ok(Box::new(self.attribute_at(id, depth)?))
     }
 
-    fn attributes(
-        &mut self,
-        c: &mut Cursor<'_>,
-        depth: usize,
-    ) -> Result<Vec<Attribute>, AssetError> {
+    fn attributes(&mut self, c: &mut Cursor<'_>, depth: usize) -> Result<Vec<Attribute>, AssetError> {
         let count = c.count("attributes", 1)?;
         let mut list = Vec::new();
         for _ in 0..count {
@@ -231,11 +171,7 @@ impl Decoder<'_> {
 
 /// Bits of a word of `width` ≤ 64 bits: a byte, or the zig-zag form of the zero-extended bits.
 fn word(c: &mut Cursor<'_>, width: u64) -> Result<u64, AssetError> {
-    Ok(if width <= 8 {
-        u64::from(c.u8()?)
-    } else {
-        c.svi()? as u64
-    })
+    Ok(if width <= 8 { u64::from(c.u8()?) } else { c.svi()? as u64 })
 }
 
 fn integer(c: &mut Cursor<'_>) -> Result<Attribute, AssetError> {
@@ -257,12 +193,7 @@ fn integer(c: &mut Cursor<'_>) -> Result<Attribute, AssetError> {
         }
         _ => {
             let what = "integer width";
-            return Err(AssetError::LimitExceeded {
-                what,
-                offset: at,
-                value: width,
-                limit: 128,
-            });
+            return Err(AssetError::LimitExceeded { what, offset: at, value: width, limit: 128 });
         }
     };
     let spare = 128 - width as u32; // 0..=127
@@ -271,11 +202,7 @@ fn integer(c: &mut Cursor<'_>) -> Result<Attribute, AssetError> {
             .map_err(|_| c.malformed("an unsigned value of more than 127 bits"))?,
         false => ((bits << spare) as i128) >> spare,
     };
-    Ok(Attribute::Integer {
-        width: width as u32,
-        unsigned,
-        value,
-    })
+    Ok(Attribute::Integer { width: width as u32, unsigned, value })
 }
 
 fn float(c: &mut Cursor<'_>) -> Result<Attribute, AssetError> {
@@ -286,20 +213,13 @@ fn float(c: &mut Cursor<'_>) -> Result<Attribute, AssetError> {
         64 => f64::from_bits(word(c, width)?),
         _ => return Err(c.malformed(format!("a float of {width} bits"))),
     };
-    Ok(Attribute::Float {
-        width: width as u32,
-        value,
-    })
+    Ok(Attribute::Float { width: width as u32, value })
 }
 
 /// Names of enumeration values; the number where it has none.
 fn enum_name(code: u64, value: u64) -> String {
-    const FOURCC: [(u64, &str); 4] = [
-        (24, "k24RGB"),
-        (32, "k32ARGB"),
-        (0x4247_5241, "k32BGRA"),
-        (0x7934_3230, "k420YpCbCr8Planar"),
-    ];
+    const FOURCC: [(u64, &str); 4] =
+        [(24, "k24RGB"), (32, "k32ARGB"), (0x4247_5241, "k32BGRA"), (0x7934_3230, "k420YpCbCr8Planar")];
     let names: &[&str] = match code {
         17 => &["circular", "constant", "reflect", "replicate", "symmetric"],
         19 => &["none", "tanh", "sigmoid"],
@@ -313,28 +233,12 @@ fn enum_name(code: u64, value: u64) -> String {
     if code == 18 {
         // a set of phases
         let phases = [(1, "init"), (2, "reshape"), (4, "prepare"), (8, "encode")];
-        let set: Vec<_> = phases
-            .iter()
-            .filter(|p| value & p.0 != 0)
-            .map(|p| p.1)
-            .collect();
-        return if set.is_empty() {
-            "stateless".into()
-        } else {
-            set.join("_")
-        };
+        let set: Vec<_> = phases.iter().filter(|p| value & p.0 != 0).map(|p| p.1).collect();
+        return if set.is_empty() { "stateless".into() } else { set.join("_") };
     }
-    let named = usize::try_from(value)
-        .ok()
-        .and_then(|index| names.get(index))
-        .copied();
-    let fourcc = FOURCC
-        .iter()
-        .find(|row| code == 27 && row.0 == value)
-        .map(|row| row.1);
-    named
-        .or(fourcc)
-        .map_or_else(|| value.to_string(), str::to_owned)
+    let named = usize::try_from(value).ok().and_then(|index| names.get(index)).copied();
+    let fourcc = FOURCC.iter().find(|row| code == 27 && row.0 == value).map(|row| row.1);
+    named.or(fourcc).map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -348,33 +252,20 @@ mod tests {
     #[test]
     fn integers() {
         let parts = |a: Attribute| match a {
-            Attribute::Integer {
-                width,
-                unsigned,
-                value,
-            } => (width, unsigned, value),
+            Attribute::Integer { width, unsigned, value } => (width, unsigned, value),
             other => panic!("{other:?}"),
         };
         assert_eq!(parts(number(&[0x03, 1, 1])), (1, true, 1));
         assert_eq!(parts(number(&[0x03, 0, 1])), (1, false, -1));
         assert_eq!(parts(number(&[0x11, 0, 0xff])), (8, false, -1));
-        assert_eq!(
-            parts(number(&[0x41, 1, 0xa8, 0x0b, 0xa0, 0x26])),
-            (32, true, 20_250_717)
-        );
+        assert_eq!(parts(number(&[0x41, 1, 0xa8, 0x0b, 0xa0, 0x26])), (32, true, 20_250_717));
     }
 
     #[test]
     fn float_of_the_format_text() {
         let bytes = [0x41, 0x10, 0x00, 0x00, 0xe0, 0x0f];
         let one = float(&mut Cursor::new(&bytes, 0, "test")).unwrap();
-        assert_eq!(
-            one,
-            Attribute::Float {
-                width: 32,
-                value: 1.0
-            }
-        );
+        assert_eq!(one, Attribute::Float { width: 32, value: 1.0 });
     }
 
     #[test]

@@ -45,9 +45,7 @@ impl Decoder<'_> {
             constant.splat = false;
             return Ok(());
         }
-        let pending = constant
-            .resource
-            .is_some_and(|handle| self.unclear.contains(&handle));
+        let pending = constant.resource.is_some_and(|handle| self.unclear.contains(&handle));
         // a splat of no elements may still store one
         let spare = constant.splat && count == 0 && tensor.element.packed_bytes(1) == Some(found);
         if lengths.contains(&found) || pending || spare {
@@ -91,12 +89,5 @@ impl Decoder<'_> {
 /// The two lengths that `count` elements can have: packed, and one byte for each sub-byte element.
 fn lengths(tensor: &TensorType, count: u64) -> Option<[u64; 2]> {
     let packed = tensor.element.packed_bytes(count)?;
-    Some([
-        packed,
-        if tensor.element.bits() < 8 {
-            count
-        } else {
-            packed
-        },
-    ])
+    Some([packed, if tensor.element.bits() < 8 { count } else { packed }])
 }

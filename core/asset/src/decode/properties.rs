@@ -18,16 +18,8 @@ pub(super) fn schema(op: &str) -> Option<&'static [Property]> {
             ("paramDecls", false),
             ("resAttrs", false),
         ],
-        "dataflow.invoke_v1" => &[
-            ("arg_attrs", false),
-            ("callee", false),
-            ("res_attrs", false),
-        ],
-        "dataflow.isolated_group_v1" => &[
-            ("arg_attrs", false),
-            ("delegate_id", false),
-            ("res_attrs", false),
-        ],
+        "dataflow.invoke_v1" => &[("arg_attrs", false), ("callee", false), ("res_attrs", false)],
+        "dataflow.isolated_group_v1" => &[("arg_attrs", false), ("delegate_id", false), ("res_attrs", false)],
         "dataflow.namespace_v1" => &[("name", false), ("paramDecls", false)],
         "execution.target_spec_v1" => &[("compilation", false), ("spec", false)],
         "primitive.constant_v1" => &[("value", false)],
@@ -39,11 +31,7 @@ pub(super) fn schema(op: &str) -> Option<&'static [Property]> {
             &[("interpolation_mode", false)]
         }
         "metal.metal4_kernel_v1" => &[("kernel_name", false), ("kernel_source", false)],
-        "udml.placeholder_v1" => &[
-            ("annotations", false),
-            ("keep_placeholder", true),
-            ("opname", false),
-        ],
+        "udml.placeholder_v1" => &[("annotations", false), ("keep_placeholder", true), ("opname", false)],
         "debuginfo.record_v1" => &[("id", false)],
         "debuginfo.value_v1" => &[("variable", false)],
         _ => return None,

@@ -34,12 +34,7 @@ struct Numbering {
 }
 
 impl Numbering {
-    fn define(
-        &mut self,
-        slot: &mut usize,
-        ty: TypeId,
-        c: &Cursor<'_>,
-    ) -> Result<ValueId, AssetError> {
+    fn define(&mut self, slot: &mut usize, ty: TypeId, c: &Cursor<'_>) -> Result<ValueId, AssetError> {
         let id = self.scope.types.len();
         let (Some(place), Ok(value)) = (self.slots.get_mut(*slot), u32::try_from(id)) else {
             return Err(c.malformed("more values than the region declares"));
@@ -70,11 +65,7 @@ impl Decoder<'_> {
         let mut numbering = Numbering::default();
         let (args, ops) = self.block(&mut cursor, &mut numbering, &mut 0, MAX_REGION_DEPTH)?;
         cursor.finish()?;
-        Ok(Region {
-            scope: Some(numbering.scope),
-            args,
-            ops,
-        })
+        Ok(Region { scope: Some(numbering.scope), args, ops })
     }
 
     /// `depth` is what may still be nested.
@@ -95,11 +86,7 @@ impl Decoder<'_> {
         };
         match c.vi()? {
             0 => {
-                return Ok(Region {
-                    scope: None,
-                    args: Vec::new(),
-                    ops: Vec::new(),
-                });
+                return Ok(Region { scope: None, args: Vec::new(), ops: Vec::new() });
             }
             1 => {}
             n => {
@@ -110,29 +97,18 @@ impl Decoder<'_> {
         let at = c.offset();
         let declared = c.count("values", 1)?;
         self.values = self.values.checked_sub(declared as u64).ok_or_else(|| {
-            AssetError::malformed(
-                "program",
-                at,
-                "regions declare more values than the file holds",
-            )
+            AssetError::malformed("program", at, "regions declare more values than the file holds")
         })?;
         let base = numbering.slots.len();
         let mut next = base;
         numbering.slots.resize(base + declared, UNDEFINED);
         let (args, ops) = self.block(c, numbering, &mut next, depth)?;
         if next != numbering.slots.len() {
-            let reason = format!(
-                "a region declares {declared} values, but has {}",
-                next - base
-            );
+            let reason = format!("a region declares {declared} values, but has {}", next - base);
             return Err(AssetError::malformed("program", at, reason));
         }
         numbering.slots.truncate(base);
-        Ok(Region {
-            scope: None,
-            args,
-            ops,
-        })
+        Ok(Region { scope: None, args, ops })
     }
 
     fn block(
@@ -181,11 +157,7 @@ impl Decoder<'_> {
         let (name, ours) = match self.tables.op_names.get(name as usize) {
             Some((name, ours)) => (name.clone(), *ours),
             None => {
-                return Err(AssetError::malformed(
-                    "program",
-                    offset,
-                    "no such operation",
-                ));
+                return Err(AssetError::malformed("program", offset, "no such operation"));
             }
         };
         if !ours {
@@ -291,10 +263,7 @@ impl Decoder<'_> {
         let offset = c.offset();
         let mut blob = self.tables.property(c.vi()?, offset)?;
         let Some(schema) = schema(&op.name) else {
-            return Err(AssetError::UnknownProperties {
-                op: op.name.to_string(),
-                offset,
-            });
+            return Err(AssetError::UnknownProperties { op: op.name.to_string(), offset });
         };
         op.attrs.reserve_exact(schema.len());
         for (name, optional) in schema {
@@ -310,12 +279,7 @@ impl Decoder<'_> {
             let Some(id) = u32::try_from(index).ok().filter(|id| (*id as usize) < len) else {
                 let len = len as u64;
                 let what = "attribute";
-                return Err(AssetError::IndexOutOfRange {
-                    what,
-                    offset: at,
-                    index,
-                    len,
-                });
+                return Err(AssetError::IndexOutOfRange { what, offset: at, index, len });
             };
             op.attrs.push((*name, self.attribute(AttrId(id))?));
         }
@@ -329,11 +293,7 @@ impl Decoder<'_> {
         }
         let wrong = |reason: &str| {
             let reason = reason.to_owned();
-            Err(AssetError::InvalidOp {
-                op: "primitive.constant_v1".into(),
-                offset,
-                reason,
-            })
+            Err(AssetError::InvalidOp { op: "primitive.constant_v1".into(), offset, reason })
         };
         let ([result], []) = (op.results.as_slice(), op.operands.as_slice()) else {
             return wrong("a constant has no operands and one result");
@@ -350,11 +310,7 @@ impl Decoder<'_> {
 
 /// Use lists order the uses of values; nothing depends on them.
 fn skip_use_lists(c: &mut Cursor<'_>, values: usize) -> Result<(), AssetError> {
-    let entries = if values > 1 {
-        c.count("use lists", 1)?
-    } else {
-        1
-    };
+    let entries = if values > 1 { c.count("use lists", 1)? } else { 1 };
     for _ in 0..entries {
         if values > 1 {
             c.vi()?;

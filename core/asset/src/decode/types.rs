@@ -26,20 +26,13 @@ pub(crate) fn decode_types(tables: &Tables) -> Result<Vec<Type>, AssetError> {
 }
 
 pub(super) fn foreign(offset: u64) -> AssetError {
-    AssetError::ForeignDialect {
-        dialect: "(textual or other encoding)".into(),
-        offset,
-    }
+    AssetError::ForeignDialect { dialect: "(textual or other encoding)".into(), offset }
 }
 
 /// A type whose element type is still an index.
 enum Partial {
     Done(Type),
-    Tensor {
-        shape: Vec<Option<u64>>,
-        element: TypeId,
-        encoding: Option<AttrId>,
-    },
+    Tensor { shape: Vec<Option<u64>>, element: TypeId, encoding: Option<AttrId> },
 }
 
 fn decode(cursor: &mut Cursor<'_>, tables: &Tables) -> Result<Partial, AssetError> {
@@ -56,31 +49,24 @@ fn decode(cursor: &mut Cursor<'_>, tables: &Tables) -> Result<Partial, AssetErro
             for _ in 0..count {
                 params.push(AttrId(cursor.index("attribute", attrs)?));
             }
-            Type::Opaque {
-                name: name.unwrap_or_default(),
-                params,
-            }
+            Type::Opaque { name: name.unwrap_or_default(), params }
         }
         2 | 3 => {
             let rank = cursor.count("rank", 1)?;
             if rank as u64 > MAX_RANK {
                 let value = rank as u64;
                 let what = "rank";
-                return Err(AssetError::LimitExceeded {
-                    what,
-                    offset: at,
-                    value,
-                    limit: MAX_RANK,
-                });
+                return Err(AssetError::LimitExceeded { what, offset: at, value, limit: MAX_RANK });
             }
             let mut shape = Vec::with_capacity(rank);
             for _ in 0..rank {
                 let offset = cursor.offset();
                 shape.push(match cursor.svi()? {
                     i64::MIN => None,
-                    extent => Some(u64::try_from(extent).map_err(|_| {
-                        AssetError::malformed("type", offset, format!("extent {extent}"))
-                    })?),
+                    extent => Some(
+                        u64::try_from(extent)
+                            .map_err(|_| AssetError::malformed("type", offset, format!("extent {extent}")))?,
+                    ),
                 });
             }
             let element = TypeId(cursor.index("type", types)?);
@@ -89,11 +75,7 @@ fn decode(cursor: &mut Cursor<'_>, tables: &Tables) -> Result<Partial, AssetErro
                 _ => None,
             };
             cursor.finish()?;
-            return Ok(Partial::Tensor {
-                shape,
-                element,
-                encoding,
-            });
+            return Ok(Partial::Tensor { shape, element, encoding });
         }
         30 => {
             // results come first
@@ -114,12 +96,7 @@ fn decode(cursor: &mut Cursor<'_>, tables: &Tables) -> Result<Partial, AssetErro
                 40 => Some(AttrId(cursor.index("attribute", attrs)?)),
                 _ => None,
             };
-            Type::Image {
-                fourcc: fourcc_value(tables, fourcc)?,
-                height,
-                width,
-                constraints,
-            }
+            Type::Image { fourcc: fourcc_value(tables, fourcc)?, height, width, constraints }
         }
         41..=45 => {
             cursor.take(cursor.remaining() as u64)?;
@@ -128,11 +105,7 @@ fn decode(cursor: &mut Cursor<'_>, tables: &Tables) -> Result<Partial, AssetErro
         _ => match ElementType::from_code(code) {
             Some(element) => Type::Scalar(element),
             None => {
-                return Err(AssetError::UnknownCode {
-                    what: "type",
-                    offset: at,
-                    code,
-                });
+                return Err(AssetError::UnknownCode { what: "type", offset: at, code });
             }
         },
     };
@@ -158,11 +131,7 @@ fn fourcc_value(tables: &Tables, id: AttrId) -> Result<u64, AssetError> {
     let offset = cursor.offset();
     match cursor.vi()? {
         27 => cursor.vi(),
-        code => Err(AssetError::UnknownCode {
-            what: "pixel format",
-            offset,
-            code,
-        }),
+        code => Err(AssetError::UnknownCode { what: "pixel format", offset, code }),
     }
 }
 
@@ -171,11 +140,7 @@ impl Partial {
         let at = |id: TypeId| types.get(id.0 as usize);
         let wrong = |reason: &str| Err(AssetError::malformed("type", offset, reason));
         match self {
-            Self::Tensor {
-                shape,
-                element,
-                encoding,
-            } => match at(*element) {
+            Self::Tensor { shape, element, encoding } => match at(*element) {
                 Some(Self::Done(Type::Scalar(element))) => Ok(Type::Tensor(TensorType {
                     shape: shape.clone(),
                     element: *element,
@@ -190,14 +155,10 @@ impl Partial {
                 _ => wrong("a state that is not a tensor or an image"),
             },
             Self::Done(Type::Function { inputs, outputs }) => {
-                let nested =
-                    |id: &TypeId| matches!(at(*id), Some(Self::Done(Type::Function { .. })));
+                let nested = |id: &TypeId| matches!(at(*id), Some(Self::Done(Type::Function { .. })));
                 match inputs.iter().chain(outputs).any(nested) {
                     true => wrong("a function type as argument or result of a function type"),
-                    false => Ok(Type::Function {
-                        inputs: inputs.clone(),
-                        outputs: outputs.clone(),
-                    }),
+                    false => Ok(Type::Function { inputs: inputs.clone(), outputs: outputs.clone() }),
                 }
             }
             Self::Done(done) => Ok(done.clone()),

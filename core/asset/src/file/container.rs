@@ -59,20 +59,13 @@ pub(crate) struct Container {
 impl Container {
     pub async fn open(source: Arc<dyn ByteSource>) -> Result<Self, AssetError> {
         let length = source.len();
-        let mut window = Window {
-            source: &*source,
-            start: 0,
-            held: Vec::new(),
-        };
+        let mut window = Window { source: &*source, start: 0, held: Vec::new() };
         let mut cursor = window.at(0).await?;
         check_magic(&cursor)?;
         cursor.take(4)?;
         let version = cursor.vi()?;
         if version != BYTECODE_VERSION {
-            return Err(AssetError::BytecodeVersion {
-                found: version,
-                expected: BYTECODE_VERSION,
-            });
+            return Err(AssetError::BytecodeVersion { found: version, expected: BYTECODE_VERSION });
         }
         let at = cursor.offset();
         let producer = std::str::from_utf8(cursor.c_string()?)
@@ -90,41 +83,24 @@ impl Container {
                 cursor.padding(alignment)?;
             }
             let start = cursor.offset();
-            let end = start.checked_add(size).filter(|end| *end <= length).ok_or(
-                AssetError::Truncated {
-                    what: "section",
-                    offset: at,
-                    needed: size,
-                    available: length.saturating_sub(start),
-                },
-            )?;
+            let end = start.checked_add(size).filter(|end| *end <= length).ok_or(AssetError::Truncated {
+                what: "section",
+                offset: at,
+                needed: size,
+                available: length.saturating_sub(start),
+            })?;
             let id = head & 0x7f;
             let Some(slot) = sections.get_mut(usize::from(id)).filter(|_| id != 7) else {
-                return Err(AssetError::UnknownCode {
-                    what: "section",
-                    offset: at,
-                    code: u64::from(id),
-                });
+                return Err(AssetError::UnknownCode { what: "section", offset: at, code: u64::from(id) });
             };
             if slot.is_some() {
-                return Err(AssetError::malformed(
-                    "section",
-                    at,
-                    format!("id {id} occurs twice"),
-                ));
+                return Err(AssetError::malformed("section", at, format!("id {id} occurs twice")));
             }
-            *slot = Some(Extent {
-                range: start..end,
-                held: None,
-            });
+            *slot = Some(Extent { range: start..end, held: None });
             at = end;
         }
         drop(window);
-        let mut container = Self {
-            source,
-            producer,
-            sections,
-        };
+        let mut container = Self { source, producer, sections };
         container.check_size()?;
         container.hold_tables().await?;
         Ok(container)
@@ -133,15 +109,8 @@ impl Container {
     /// Bytes of everything but the resources.
     pub fn table_bytes(&self) -> u64 {
         let resources = Section::Resources as usize;
-        let tables = self
-            .sections
-            .iter()
-            .enumerate()
-            .filter(|(id, _)| *id != resources);
-        tables
-            .filter_map(|(_, extent)| extent.as_ref())
-            .map(|e| e.range.end - e.range.start)
-            .sum()
+        let tables = self.sections.iter().enumerate().filter(|(id, _)| *id != resources);
+        tables.filter_map(|(_, extent)| extent.as_ref()).map(|e| e.range.end - e.range.start).sum()
     }
 
     fn check_size(&self) -> Result<(), AssetError> {
@@ -162,10 +131,7 @@ impl Container {
             return Ok(());
         }
         for (id, extent) in self.sections.iter_mut().enumerate() {
-            if let Some(extent) = extent
-                .as_mut()
-                .filter(|_| id != Section::Resources as usize)
-            {
+            if let Some(extent) = extent.as_mut().filter(|_| id != Section::Resources as usize) {
                 let bytes = read_exact(&*self.source, extent.range.clone()).await?;
                 extent.held = Some(bytes.into_owned());
             }
@@ -175,10 +141,7 @@ impl Container {
 
     /// Where a section lies in the file.
     pub fn range(&self, section: Section) -> Option<Range<u64>> {
-        self.sections
-            .get(section as usize)?
-            .as_ref()
-            .map(|extent| extent.range.clone())
+        self.sections.get(section as usize)?.as_ref().map(|extent| extent.range.clone())
     }
 
     /// A cursor over a section that may be absent.
@@ -188,24 +151,19 @@ impl Container {
         };
         let bytes = match &extent.held {
             Some(bytes) => bytes.as_slice(),
-            None => self
-                .source
-                .slice(extent.range.clone())
-                .ok_or(AssetError::Source {
-                    start: extent.range.start,
-                    end: extent.range.end,
-                    reason: "the source gave slices before, but none for this section".into(),
-                })?,
+            None => self.source.slice(extent.range.clone()).ok_or(AssetError::Source {
+                start: extent.range.start,
+                end: extent.range.end,
+                reason: "the source gave slices before, but none for this section".into(),
+            })?,
         };
         Ok(Some(Cursor::new(bytes, extent.range.start, section.name())))
     }
 
     /// A cursor over a section that every file has.
     pub fn section(&self, section: Section) -> Result<Cursor<'_>, AssetError> {
-        self.optional(section)?.ok_or(AssetError::MissingSection {
-            what: section.name(),
-            offset: self.source.len(),
-        })
+        self.optional(section)?
+            .ok_or(AssetError::MissingSection { what: section.name(), offset: self.source.len() })
     }
 }
 
@@ -231,11 +189,7 @@ impl Window<'_> {
             self.start = at;
         }
         let skip = usize::try_from(at - self.start).unwrap_or(usize::MAX);
-        Ok(Cursor::new(
-            self.held.get(skip..).unwrap_or(&[]),
-            at,
-            "file header",
-        ))
+        Ok(Cursor::new(self.held.get(skip..).unwrap_or(&[]), at, "file header"))
     }
 }
 
@@ -249,21 +203,11 @@ fn check_magic(cursor: &Cursor<'_>) -> Result<(), AssetError> {
         [] => "the file is empty".to_owned(),
         _ if head.starts_with(b"version https") => "a Git LFS pointer, not the file itself".into(),
         _ if head.starts_with(b"PK") => "a zip archive".into(),
-        _ if head
-            .iter()
-            .all(|b| (32..127).contains(b) || b"\n\r\t".contains(b)) =>
-        {
-            format!(
-                "a text file that starts with {:?}",
-                String::from_utf8_lossy(head)
-            )
+        _ if head.iter().all(|b| (32..127).contains(b) || b"\n\r\t".contains(b)) => {
+            format!("a text file that starts with {:?}", String::from_utf8_lossy(head))
         }
         _ => {
-            let shown = head
-                .iter()
-                .take(4)
-                .map(|b| format!("{b:02X}"))
-                .collect::<Vec<_>>();
+            let shown = head.iter().take(4).map(|b| format!("{b:02X}")).collect::<Vec<_>>();
             format!("it starts with {}", shown.join(" "))
         }
     };

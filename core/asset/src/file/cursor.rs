@@ -16,12 +16,7 @@ pub(crate) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub fn new(bytes: &'a [u8], base: u64, what: &'static str) -> Self {
-        Self {
-            bytes,
-            at: 0,
-            base,
-            what,
-        }
+        Self { bytes, at: 0, base, what }
     }
 
     /// File offset of the next byte.
@@ -86,10 +81,7 @@ impl<'a> Cursor<'a> {
         let first = self.u8()?;
         let extra = first.trailing_zeros(); // 8 for a zero byte
         let rest = self.take(u64::from(extra))?;
-        let tail = rest
-            .iter()
-            .rev()
-            .fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+        let tail = rest.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
         Ok(match extra {
             0 => u64::from(first >> 1),
             // 7 - extra payload bits in the first byte, then `extra` whole bytes
@@ -127,12 +119,7 @@ impl<'a> Cursor<'a> {
         let limit = self.remaining() / item_bytes.max(1);
         match usize::try_from(value) {
             Ok(count) if count <= limit => Ok(count),
-            _ => Err(AssetError::LimitExceeded {
-                what,
-                offset,
-                value,
-                limit: limit as u64,
-            }),
+            _ => Err(AssetError::LimitExceeded { what, offset, value, limit: limit as u64 }),
         }
     }
 
@@ -183,12 +170,7 @@ pub(crate) fn check_index(
 ) -> Result<u32, AssetError> {
     match u32::try_from(index) {
         Ok(small) if (small as usize) < len => Ok(small),
-        _ => Err(AssetError::IndexOutOfRange {
-            what,
-            offset,
-            index,
-            len: len as u64,
-        }),
+        _ => Err(AssetError::IndexOutOfRange { what, offset, index, len: len as u64 }),
     }
 }
 
@@ -230,12 +212,7 @@ mod tests {
     #[test]
     fn every_length_round_trips() {
         for bit in 0..64 {
-            for value in [
-                1u64 << bit,
-                (1u64 << bit) - 1,
-                (1u64 << bit) | 1,
-                u64::MAX >> bit,
-            ] {
+            for value in [1u64 << bit, (1u64 << bit) - 1, (1u64 << bit) | 1, u64::MAX >> bit] {
                 assert_eq!(vi(&encode(value)).unwrap(), value, "{value:#x}");
             }
         }
@@ -243,13 +220,7 @@ mod tests {
 
     #[test]
     fn zig_zag() {
-        for (word, value) in [
-            (0u64, 0i64),
-            (1, -1),
-            (2, 1),
-            (3, -2),
-            (u64::MAX - 1, i64::MAX),
-        ] {
+        for (word, value) in [(0u64, 0i64), (1, -1), (2, 1), (3, -2), (u64::MAX - 1, i64::MAX)] {
             assert_eq!(Cursor::new(&encode(word), 0, "test").svi().unwrap(), value);
         }
     }
@@ -258,10 +229,7 @@ mod tests {
     fn every_truncation_is_an_error() {
         for bytes in [encode(263), encode(1 << 40), encode(u64::MAX)] {
             for length in 0..bytes.len() {
-                assert!(matches!(
-                    vi(&bytes[..length]),
-                    Err(AssetError::Truncated { .. })
-                ));
+                assert!(matches!(vi(&bytes[..length]), Err(AssetError::Truncated { .. })));
             }
         }
     }
@@ -270,12 +238,7 @@ mod tests {
     fn counts_are_bounded_by_the_bytes_left() {
         let mut cursor = Cursor::new(&[0x09, 0, 0, 0], 100, "test"); // 4 items, 3 bytes
         match cursor.count("items", 1) {
-            Err(AssetError::LimitExceeded {
-                offset: 100,
-                value: 4,
-                limit: 3,
-                ..
-            }) => {}
+            Err(AssetError::LimitExceeded { offset: 100, value: 4, limit: 3, .. }) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -287,10 +250,6 @@ mod tests {
         assert_eq!(cursor.u8().unwrap(), 7);
         assert!(Cursor::new(&[0, 0], 14, "test").padding(16).is_err());
         assert!(Cursor::new(&[0xCB; 8], 14, "test").padding(3).is_err());
-        assert!(
-            Cursor::new(&[0xCB; 8], 14, "test")
-                .padding(1 << 40)
-                .is_err()
-        );
+        assert!(Cursor::new(&[0xCB; 8], 14, "test").padding(1 << 40).is_err());
     }
 }

@@ -24,18 +24,12 @@ pub(crate) struct Resource {
 }
 
 /// The non-external resources, in file order.
-pub(crate) fn read_resources(
-    container: &Container,
-    strings: usize,
-) -> Result<Vec<Resource>, AssetError> {
+pub(crate) fn read_resources(container: &Container, strings: usize) -> Result<Vec<Resource>, AssetError> {
     let Some(mut table) = container.optional(Section::ResourceOffsets)? else {
         return Ok(Vec::new());
     };
     let Some(payload) = container.range(Section::Resources) else {
-        return Err(AssetError::MissingSection {
-            what: "resource",
-            offset: table.offset(),
-        });
+        return Err(AssetError::MissingSection { what: "resource", offset: table.offset() });
     };
     let external_groups = table.vi()?;
     let mut resources = Vec::new();
@@ -49,10 +43,8 @@ pub(crate) fn read_resources(
             let offset = table.offset();
             let size = table.vi()?;
             let kind = table.u8()?;
-            let end = at
-                .checked_add(size)
-                .filter(|end| *end <= payload.end)
-                .ok_or(AssetError::Truncated {
+            let end =
+                at.checked_add(size).filter(|end| *end <= payload.end).ok_or(AssetError::Truncated {
                     what: "resource",
                     offset,
                     needed: size,
@@ -68,11 +60,7 @@ pub(crate) fn read_resources(
                     1 | 2 => Blob::Other,
                     code => {
                         let code = u64::from(code);
-                        return Err(AssetError::UnknownCode {
-                            what: "resource",
-                            offset,
-                            code,
-                        });
+                        return Err(AssetError::UnknownCode { what: "resource", offset, code });
                     }
                 };
                 resources.push(Resource { entry, blob });
@@ -111,9 +99,7 @@ pub(crate) fn parse_blob(bytes: &[u8], entry: &Range<u64>) -> Result<Range<u64>,
 pub(crate) fn infer_blob(entry: &Range<u64>, lengths: &[u64]) -> Option<Range<u64>> {
     let mut fitting = None;
     for (i, &length) in lengths.iter().enumerate() {
-        let repeated = lengths
-            .get(..i)
-            .is_some_and(|before| before.contains(&length));
+        let repeated = lengths.get(..i).is_some_and(|before| before.contains(&length));
         if !repeated && header_fits(entry, length) {
             if fitting.is_some() {
                 return None;
@@ -154,10 +140,7 @@ mod tests {
     fn a_blob_is_found_without_its_header() {
         // 1 byte alignment, 2 bytes length, 13 bytes padding, 512 bytes
         let entry = 1000 * 16..1000 * 16 + 16 + 512;
-        assert_eq!(
-            infer_blob(&entry, &[1024, 512]),
-            Some(1001 * 16..1001 * 16 + 512)
-        );
+        assert_eq!(infer_blob(&entry, &[1024, 512]), Some(1001 * 16..1001 * 16 + 512));
         assert_eq!(infer_blob(&entry, &[1024]), None);
     }
 

@@ -48,16 +48,7 @@ impl Tables {
         };
         let resources = read_resources(&container, strings.len())?;
         let types = Vec::new();
-        Ok(Self {
-            container,
-            strings,
-            op_names,
-            attrs,
-            types,
-            type_entries,
-            properties,
-            resources,
-        })
+        Ok(Self { container, strings, op_names, attrs, types, type_entries, properties, resources })
     }
 
     /// A cursor over an attribute or type entry.
@@ -74,12 +65,7 @@ impl Tables {
         }
     }
 
-    fn within(
-        &self,
-        section: Section,
-        entry: Entry,
-        what: &'static str,
-    ) -> Result<Cursor<'_>, AssetError> {
+    fn within(&self, section: Section, entry: Entry, what: &'static str) -> Result<Cursor<'_>, AssetError> {
         let mut cursor = self.container.section(section)?;
         cursor.take(entry.start.saturating_sub(cursor.offset()))?;
         cursor.sub(u64::from(entry.size), what)
@@ -98,8 +84,8 @@ fn read_strings(mut cursor: Cursor<'_>) -> Result<Vec<Arc<str>>, AssetError> {
         let Some((0, bytes)) = cursor.take(length)?.split_last() else {
             return Err(AssetError::malformed("string", at, "not terminated by NUL"));
         };
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| AssetError::malformed("string", at, "not UTF-8"))?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| AssetError::malformed("string", at, "not UTF-8"))?;
         strings.push(Arc::from(text));
     }
     cursor.finish()?;
@@ -132,10 +118,7 @@ fn read_dialects(mut cursor: Cursor<'_>, strings: &[Arc<str>]) -> Result<Dialect
             if ours {
                 let found = version.vi()?;
                 if found != DIALECT_VERSION {
-                    return Err(AssetError::DialectVersion {
-                        found,
-                        expected: DIALECT_VERSION,
-                    });
+                    return Err(AssetError::DialectVersion { found, expected: DIALECT_VERSION });
                 }
                 version.finish()?;
             }
@@ -168,20 +151,14 @@ fn dialect(cursor: &mut Cursor<'_>, dialects: &[bool]) -> Result<bool, AssetErro
 }
 
 /// Attribute entries, then type entries: sizes are tabulated, positions are running sums.
-fn read_entries(
-    container: &Container,
-    dialects: &[bool],
-) -> Result<(Vec<Entry>, Vec<Entry>), AssetError> {
+fn read_entries(container: &Container, dialects: &[bool]) -> Result<(Vec<Entry>, Vec<Entry>), AssetError> {
     let mut cursor = container.section(Section::AttrTypeOffsets)?;
     let data = container.section(Section::AttrTypeData)?;
     let end = data.offset().saturating_add(data.remaining() as u64);
     let mut at = data.offset();
     let attr_count = cursor.count("attributes", 1)?;
     let type_count = cursor.count("types", 1)?;
-    let mut tables = [
-        Vec::with_capacity(attr_count),
-        Vec::with_capacity(type_count),
-    ];
+    let mut tables = [Vec::with_capacity(attr_count), Vec::with_capacity(type_count)];
     for (table, total) in tables.iter_mut().zip([attr_count, type_count]) {
         while table.len() < total {
             let ours = dialect(&mut cursor, dialects)?;
@@ -195,18 +172,9 @@ fn read_entries(
                 let available = end.saturating_sub(at);
                 let Some(small) = u32::try_from(size).ok().filter(|_| size <= available) else {
                     let what = "attribute or type";
-                    return Err(AssetError::Truncated {
-                        what,
-                        offset,
-                        needed: size,
-                        available,
-                    });
+                    return Err(AssetError::Truncated { what, offset, needed: size, available });
                 };
-                table.push(Entry {
-                    start: at,
-                    size: small,
-                    known: ours && custom,
-                });
+                table.push(Entry { start: at, size: small, known: ours && custom });
                 at += size;
             }
         }
@@ -230,11 +198,7 @@ fn read_properties(mut cursor: Cursor<'_>) -> Result<Vec<Entry>, AssetError> {
         let Ok(size) = u32::try_from(size) else {
             return Err(cursor.malformed("a property of more than 4 GiB"));
         };
-        entries.push(Entry {
-            start,
-            size,
-            known: true,
-        });
+        entries.push(Entry { start, size, known: true });
     }
     cursor.finish()?;
     Ok(entries)

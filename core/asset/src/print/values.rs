@@ -24,10 +24,7 @@ impl<'a> TypeText<'a> {
 
 impl fmt::Display for TypeText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = |id: &TypeId| TypeText {
-            types: self.types,
-            id: *id,
-        };
+        let inner = |id: &TypeId| TypeText { types: self.types, id: *id };
         let list = |f: &mut fmt::Formatter<'_>, ids: &[TypeId]| {
             for (i, id) in ids.iter().enumerate() {
                 write!(f, "{}{}", if i > 0 { ", " } else { "" }, inner(id))?;
@@ -45,11 +42,7 @@ impl fmt::Display for TypeText<'_> {
                         None => f.write_str("?x")?,
                     }
                 }
-                let encoded = if tensor.encoding.is_some() {
-                    ", encoded"
-                } else {
-                    ""
-                };
+                let encoded = if tensor.encoding.is_some() { ", encoded" } else { "" };
                 write!(f, "{}{encoded}>", tensor.element)
             }
             // the table has no cycles: handles hold tensors, functions take no functions
@@ -62,12 +55,7 @@ impl fmt::Display for TypeText<'_> {
                 list(f, outputs)?;
                 f.write_str(")")
             }
-            Some(Type::Image {
-                fourcc,
-                height,
-                width,
-                ..
-            }) => {
+            Some(Type::Image { fourcc, height, width, .. }) => {
                 write!(f, "image<{fourcc:#x} {height}x{width}>")
             }
             Some(Type::Opaque { name, .. }) => write!(f, "opaque<{name}>"),
@@ -97,10 +85,7 @@ pub(super) fn write_constant(
     };
     let count = if constant.splat { count.min(1) } else { count };
     // 16 bytes hold any element
-    let end = constant
-        .range
-        .end
-        .min(constant.range.start + 16 * SHOWN_ELEMENTS);
+    let end = constant.range.end.min(constant.range.start + 16 * SHOWN_ELEMENTS);
     let Some(bytes) = asset.source().slice(constant.range.start..end) else {
         return write!(out, "{splat}<{length} bytes>");
     };
@@ -113,18 +98,10 @@ pub(super) fn write_constant(
             None => return out.write_str("?]"),
         }
     }
-    out.write_str(if count > SHOWN_ELEMENTS {
-        ", …]"
-    } else {
-        "]"
-    })
+    out.write_str(if count > SHOWN_ELEMENTS { ", …]" } else { "]" })
 }
 
-pub(super) fn write_attribute(
-    asset: &Asset,
-    attribute: &Attribute,
-    out: &mut dyn Write,
-) -> fmt::Result {
+pub(super) fn write_attribute(asset: &Asset, attribute: &Attribute, out: &mut dyn Write) -> fmt::Result {
     let list = |items: &[Attribute], open: &str, close: &str, out: &mut dyn Write| {
         out.write_str(open)?;
         for (i, item) in items.iter().enumerate() {
@@ -135,9 +112,7 @@ pub(super) fn write_attribute(
     };
     match attribute {
         Attribute::String(text) => write!(out, "{text:?}"),
-        Attribute::Integer {
-            width: 1, value, ..
-        } => write!(out, "{}", *value != 0),
+        Attribute::Integer { width: 1, value, .. } => write!(out, "{}", *value != 0),
         Attribute::Integer { value, .. } => write!(out, "{value}"),
         Attribute::Float { width: 64, value } => write!(out, "{value}"),
         Attribute::Float { value, .. } => write!(out, "{}", *value as f32),
@@ -161,20 +136,14 @@ pub(super) fn write_attribute(
         Attribute::Symbol(path) => write!(out, "@{}", path.join("::")),
         Attribute::Enum { name, .. } => out.write_str(name),
         Attribute::ParamConstant { value, .. } => write_attribute(asset, value, out),
-        Attribute::ParamBind {
-            reference, params, ..
-        } => {
+        Attribute::ParamBind { reference, params, .. } => {
             write_attribute(asset, reference, out)?;
             list(params, "<", ">", out)
         }
         Attribute::ParamDecl { name, ty, .. } => {
             write!(out, "{name}: {}", asset.type_text(*ty))
         }
-        Attribute::TargetSpec {
-            triple,
-            soc,
-            options,
-        } => {
+        Attribute::TargetSpec { triple, soc, options } => {
             out.write_str("target<")?;
             for (i, part) in [triple, soc, options].into_iter().enumerate() {
                 out.write_str(if i > 0 { ", " } else { "" })?;
@@ -182,21 +151,10 @@ pub(super) fn write_attribute(
             }
             out.write_str(">")
         }
-        Attribute::HwConstraints {
-            alignments,
-            interleave,
-            backing,
-            ..
-        } => {
-            write!(
-                out,
-                "hw<alignments {alignments:?}, interleave {interleave:?}, {backing}>"
-            )
+        Attribute::HwConstraints { alignments, interleave, backing, .. } => {
+            write!(out, "hw<alignments {alignments:?}, interleave {interleave:?}, {backing}>")
         }
-        Attribute::ImageConstraints {
-            backing,
-            row_alignments,
-        } => {
+        Attribute::ImageConstraints { backing, row_alignments } => {
             write!(out, "image<rows {row_alignments:?}, {backing}>")
         }
         Attribute::Sparse { scheme, nnz, .. } => write!(out, "sparse<{scheme}, nnz {nnz:?}>"),

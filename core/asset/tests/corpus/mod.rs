@@ -21,20 +21,15 @@ pub fn shared(part: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    println!(
-        "skipped: {} does not exist (set COREAI_SHARED)",
-        path.display()
-    );
+    println!("skipped: {} does not exist (set COREAI_SHARED)", path.display());
     None
 }
 
 /// The folders in a folder that hold a case, sorted.
 pub fn folders(root: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
-    let mut cases: Vec<_> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.join("case.json").exists())
-        .collect();
+    let mut cases: Vec<_> =
+        entries.map(|entry| entry.path()).filter(|path| path.join("case.json").exists()).collect();
     cases.sort();
     cases
 }

@@ -54,7 +54,8 @@ fn real(fact: &Fact) -> bool {
 
 /// Whether `axes` (a number or a list of one) is the last axis.
 fn last_axis(composite: &Composite, rank: usize) -> bool {
-    let axes = composite.i64s("axes").or_else(|| composite.i64("axes").map(|a| vec![a])).unwrap_or_else(|| vec![-1]);
+    let axes =
+        composite.i64s("axes").or_else(|| composite.i64("axes").map(|a| vec![a])).unwrap_or_else(|| vec![-1]);
     matches!(axes.as_slice(), [a] if *a == -1 || *a == rank as i64 - 1)
 }
 
@@ -213,7 +214,8 @@ impl Op for Attention {
     fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
         let c = cx.composite.ok_or_else(|| Fault::program("not a composite"))?;
         let at = |name: &str| input(c, name).ok_or_else(|| Fault::program(format!("no operand {name:?}")));
-        let (q, k, v) = (cx.input(at("query")?)?.clone(), cx.input(at("key")?)?.clone(), cx.input(at("value")?)?.clone());
+        let (q, k, v) =
+            (cx.input(at("query")?)?.clone(), cx.input(at("key")?)?.clone(), cx.input(at("value")?)?.clone());
         cx.unify(&q.dims[0], &k.dims[0])?;
         cx.unify(&k.dims[0], &v.dims[0])?;
         cx.unify(&k.dims[2], &v.dims[2])?;
@@ -285,7 +287,10 @@ impl Rule for Rope {
             && rotated == head
             && match freqs {
                 Some(f) => {
-                    real(f) && f.dims.len() == 1 && f.dims[0].is(rotated / 2) && c.f64("scale").unwrap_or(1.0) == 1.0
+                    real(f)
+                        && f.dims.len() == 1
+                        && f.dims[0].is(rotated / 2)
+                        && c.f64("scale").unwrap_or(1.0) == 1.0
                 }
                 None => c.f64("base").is_some(),
             }

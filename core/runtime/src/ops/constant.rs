@@ -35,10 +35,15 @@ fn one_per_byte(len: usize, elements: usize, bits: u32) -> bool {
 pub fn integers(asset: &Asset, fact: &Fact, data: &ConstantRef, count: usize) -> Result<Vec<i64>, Fault> {
     let raw = bytes(asset, data)?;
     let stored = if data.splat { 1 } else { count };
-    let bits = fact.element.bits() as u32;
+    let bits = fact.element.bits();
     let signed = matches!(
         fact.element,
-        ElementType::SI64 | ElementType::SI32 | ElementType::SI16 | ElementType::SI8 | ElementType::SI4 | ElementType::SI2
+        ElementType::SI64
+            | ElementType::SI32
+            | ElementType::SI16
+            | ElementType::SI8
+            | ElementType::SI4
+            | ElementType::SI2
     );
     let unpacked = one_per_byte(raw.len(), stored, bits);
     let mut out = Vec::with_capacity(count);
@@ -47,7 +52,9 @@ pub fn integers(asset: &Asset, fact: &Fact, data: &ConstantRef, count: usize) ->
             i64::from(code_at(&raw, bits, i, unpacked))
         } else {
             let width = bits as usize / 8;
-            let chunk = raw.get(i * width..(i + 1) * width).ok_or_else(|| Fault::program("a constant is too short"))?;
+            let chunk = raw
+                .get(i * width..(i + 1) * width)
+                .ok_or_else(|| Fault::program("a constant is too short"))?;
             let mut word = [0u8; 8];
             word[..width].copy_from_slice(chunk);
             // uint64 beyond i64 wraps to negative; such extents are rejected when used.

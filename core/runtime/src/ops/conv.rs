@@ -13,7 +13,9 @@ pub static OPS: &[&dyn Op] = &[&Conv, &ConvTranspose, &Pool, &Resize];
 
 fn counts(cx: &Lower, v: crate::graph::Val) -> Result<Vec<u32>, Fault> {
     let ints = cx.fact(v).const_ints().ok_or_else(|| Fault::unsupported("a computed window parameter"))?;
-    ints.into_iter().map(|i| u32::try_from(i).map_err(|_| Fault::program(format!("window parameter {i}")))).collect()
+    ints.into_iter()
+        .map(|i| u32::try_from(i).map_err(|_| Fault::program(format!("window parameter {i}"))))
+        .collect()
 }
 
 /// `floor((size - dilation * (kernel - 1) - 1) / stride) + 1`
@@ -25,7 +27,9 @@ fn windows(size: &Expr, kernel: &Expr, stride: i64, dilation: i64) -> Expr {
 fn per_axis(cx: &InferCx, operand: usize, spatial: usize, least: i64) -> Result<Vec<i64>, Fault> {
     let ints = cx.ints(operand)?;
     if ints.len() != spatial || ints.iter().any(|i| *i < least) {
-        return Err(Fault::program(format!("operand {operand}: {spatial} numbers ≥ {least} expected, found {ints:?}")));
+        return Err(Fault::program(format!(
+            "operand {operand}: {spatial} numbers ≥ {least} expected, found {ints:?}"
+        )));
     }
     Ok(ints)
 }
@@ -33,7 +37,9 @@ fn per_axis(cx: &InferCx, operand: usize, spatial: usize, least: i64) -> Result<
 fn single(cx: &InferCx, operand: usize) -> Result<i64, Fault> {
     match cx.ints(operand)?.as_slice() {
         [one] if *one >= 1 => Ok(*one),
-        other => Err(Fault::program(format!("operand {operand}: one positive number expected, found {other:?}"))),
+        other => {
+            Err(Fault::program(format!("operand {operand}: one positive number expected, found {other:?}")))
+        }
     }
 }
 
@@ -117,7 +123,12 @@ struct Pool;
 
 impl Op for Pool {
     fn names(&self) -> &'static [&'static str] {
-        &["primitive.max_pool_2d_v1", "primitive.max_pool_3d_v1", "primitive.sum_pool_2d_v1", "primitive.sum_pool_3d_v1"]
+        &[
+            "primitive.max_pool_2d_v1",
+            "primitive.max_pool_3d_v1",
+            "primitive.sum_pool_2d_v1",
+            "primitive.sum_pool_3d_v1",
+        ]
     }
 
     fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
@@ -135,8 +146,14 @@ impl Op for Pool {
             let floor = windows(size, &Expr::from(kernel[a]), stride[a], dilation[a]);
             dims.push(if ceil {
                 // One more window when elements remain, if it starts inside the input.
-                let up = windows(&(size + &Expr::from(stride[a] - 1)), &Expr::from(kernel[a]), stride[a], dilation[a]);
-                let starts = &Expr::func(Func::FloorDiv, &(size - &Expr::one()), &Expr::from(stride[a])) + &Expr::one();
+                let up = windows(
+                    &(size + &Expr::from(stride[a] - 1)),
+                    &Expr::from(kernel[a]),
+                    stride[a],
+                    dilation[a],
+                );
+                let starts = &Expr::func(Func::FloorDiv, &(size - &Expr::one()), &Expr::from(stride[a]))
+                    + &Expr::one();
                 cx.shapes.min(&up, &starts)
             } else {
                 floor

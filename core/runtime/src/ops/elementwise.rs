@@ -132,7 +132,11 @@ impl Op for Row {
 
     fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
         if cx.inputs.len() != self.arity() {
-            return Err(Fault::program(format!("{} operands expected, found {}", self.arity(), cx.inputs.len())));
+            return Err(Fault::program(format!(
+                "{} operands expected, found {}",
+                self.arity(),
+                cx.inputs.len()
+            )));
         }
         let mut dims = cx.inputs[0].dims.clone();
         for other in &cx.inputs[1..] {

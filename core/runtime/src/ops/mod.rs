@@ -110,9 +110,9 @@ impl InferCx<'_> {
 
     /// Elements of integer operand `i`, all constant.
     pub fn ints(&self, i: usize) -> Result<Vec<i64>, Fault> {
-        self.input(i)?.const_ints().ok_or_else(|| {
-            Fault::unsupported(format!("operand {i} must be a constant"))
-        })
+        self.input(i)?
+            .const_ints()
+            .ok_or_else(|| Fault::unsupported(format!("operand {i} must be a constant")))
     }
 
     /// The axis in operand `i`, wrapped once into `rank`.

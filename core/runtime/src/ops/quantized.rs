@@ -80,7 +80,7 @@ fn packed(
         return Ok(None);
     }
     let count: u64 = dims.iter().product();
-    let bits = u64::from(x.element.bits() as u32);
+    let bits = u64::from(x.element.bits());
     let stored = codes.range.end - codes.range.start;
     let zero = inputs[2];
     let zero = match (&cx.fact(zero).constant, is_zero(cx, zero)?) {
@@ -196,13 +196,15 @@ impl Op for LutToDense {
         let (entries, width) = (table[rank], table[rank + 1]);
         let axis = (0..rank).find(|a| out_dims[*a] != dims[*a]).unwrap_or(0);
         let count: u64 = dims.iter().product();
-        let codes = constant::integers(cx.asset, &indices, index_data, usize::try_from(count).unwrap_or(usize::MAX))?;
+        let codes =
+            constant::integers(cx.asset, &indices, index_data, usize::try_from(count).unwrap_or(usize::MAX))?;
         let values = constant::floats(cx.asset, &lut, lut_data)?;
         let total: u64 = out_dims.iter().product();
         let mut out = vec![0f32; usize::try_from(total).unwrap_or(0)];
         for (flat, value) in out.iter_mut().enumerate() {
             let mut rest = flat as u64;
-            let (mut code_at, mut code_step, mut group, mut group_step, mut lane) = (0u64, 1u64, 0u64, 1u64, 0u64);
+            let (mut code_at, mut code_step, mut group, mut group_step, mut lane) =
+                (0u64, 1u64, 0u64, 1u64, 0u64);
             for a in (0..rank).rev() {
                 let mut i = rest % out_dims[a];
                 rest /= out_dims[a];

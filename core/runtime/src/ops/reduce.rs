@@ -40,7 +40,9 @@ impl Op for Reduce {
             (Some(c), ReduceOp::Product, 1) if axes == [0] => {
                 Some(vec![c.iter().fold(Expr::one(), |a, b| &a * b)])
             }
-            (Some(c), ReduceOp::Sum, 1) if axes == [0] => Some(vec![c.iter().fold(Expr::zero(), |a, b| &a + b)]),
+            (Some(c), ReduceOp::Sum, 1) if axes == [0] => {
+                Some(vec![c.iter().fold(Expr::zero(), |a, b| &a + b)])
+            }
             _ => None,
         };
         Ok(vec![Fact::new(x.element, dims).with_content(content)])
@@ -80,7 +82,13 @@ fn axis_of(cx: &Lower, v: crate::graph::Val, rank: usize) -> Result<usize, Fault
 }
 
 /// Emits a kernel that works along the last axis of same-shaped operand and result.
-fn along_axis(cx: &mut Lower, kernel: Kernel, axis: usize, x: crate::graph::Val, out: crate::graph::Val) -> Result<(), Fault> {
+fn along_axis(
+    cx: &mut Lower,
+    kernel: Kernel,
+    axis: usize,
+    x: crate::graph::Val,
+    out: crate::graph::Val,
+) -> Result<(), Fault> {
     let view = cx.view(x)?;
     let (perm, _) = axis_last(axis, view.dims.len());
     let (temp, _) = cx.temp(out)?;

@@ -11,8 +11,23 @@ use crate::step::{Kernel, Kind, PadMode, View};
 
 /// The family's ops.
 pub static OPS: &[&dyn Op] = &[
-    &GetShape, &Reshape, &Transpose, &ExpandDims, &ShrinkDims, &BroadcastTo, &BroadcastInDims,
-    &BroadcastShapes, &Concat, &Split, &Slice, &SliceUpdate, &Pad, &Reverse, &Range, &Tile, &Identity,
+    &GetShape,
+    &Reshape,
+    &Transpose,
+    &ExpandDims,
+    &ShrinkDims,
+    &BroadcastTo,
+    &BroadcastInDims,
+    &BroadcastShapes,
+    &Concat,
+    &Split,
+    &Slice,
+    &SliceUpdate,
+    &Pad,
+    &Reverse,
+    &Range,
+    &Tile,
+    &Identity,
 ];
 
 struct GetShape;
@@ -82,7 +97,8 @@ impl Op for Transpose {
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
         let (inputs, outputs) = cx.node_values(node);
-        let ints = cx.fact(inputs[1]).const_ints().ok_or_else(|| Fault::unsupported("a computed permutation"))?;
+        let ints =
+            cx.fact(inputs[1]).const_ints().ok_or_else(|| Fault::unsupported("a computed permutation"))?;
         let perm = permutation(&ints, cx.fact(inputs[0]).dims.len())?;
         cx.reinterpret(inputs[0], outputs[0], &|v, _| Some(v.permute(&perm)))
     }
@@ -250,11 +266,11 @@ impl Op for Concat {
             if other.dims.len() != dims.len() || other.element.bits() != first.element.bits() {
                 return Err(Fault::program(format!("cannot concatenate {dims:?} and {:?}", other.dims)));
             }
-            for a in 0..dims.len() {
+            for (a, (dim, extent)) in dims.iter_mut().zip(&other.dims).enumerate() {
                 if a == axis {
-                    dims[a] = &dims[a] + &other.dims[a];
+                    *dim = &*dim + extent;
                 } else {
-                    cx.unify(&dims[a].clone(), &other.dims[a])?;
+                    cx.unify(dim, extent)?;
                 }
             }
         }
@@ -421,13 +437,8 @@ fn lowered_ranges(cx: &mut Lower, node: usize) -> Result<Vec<Range1>, Fault> {
     let (inputs, _) = cx.node_values(node);
     let facts: Vec<Fact> = inputs.iter().map(|v| cx.fact(*v).clone()).collect();
     let name = cx.graph.nodes[node].name.clone();
-    let mut infer = InferCx {
-        name: &name,
-        inputs: &facts,
-        composite: None,
-        declared: &[],
-        shapes: &mut cx.shapes,
-    };
+    let mut infer =
+        InferCx { name: &name, inputs: &facts, composite: None, declared: &[], shapes: &mut cx.shapes };
     ranges(&mut infer, &facts[0])
 }
 
@@ -496,7 +507,10 @@ impl Op for SliceUpdate {
             None => {
                 let view = cx.view(inputs[0])?;
                 if cx.is_state(&view) {
-                    cx.note("state_copy", "a state update cannot be done in place and copies the state".into());
+                    cx.note(
+                        "state_copy",
+                        "a state update cannot be done in place and copies the state".into(),
+                    );
                 }
                 cx.copy_to_temp(view)
             }
@@ -522,7 +536,8 @@ impl Op for Pad {
         if padding.len() != 2 * x.dims.len() {
             return Err(Fault::program("padding needs two numbers per axis"));
         }
-        let dims = x.dims.iter().enumerate().map(|(i, d)| &(d + &padding[2 * i]) + &padding[2 * i + 1]).collect();
+        let dims =
+            x.dims.iter().enumerate().map(|(i, d)| &(d + &padding[2 * i]) + &padding[2 * i + 1]).collect();
         Ok(vec![Fact::new(x.element, dims)])
     }
 
@@ -536,7 +551,8 @@ impl Op for Pad {
             Some((_, Attribute::Enum { value: 4, .. })) => PadMode::Symmetric,
             Some((_, other)) => return Err(Fault::unsupported(format!("padding mode {other:?}"))),
         };
-        let padding = cx.fact(inputs[1]).content.clone().ok_or_else(|| Fault::unsupported("computed padding"))?;
+        let padding =
+            cx.fact(inputs[1]).content.clone().ok_or_else(|| Fault::unsupported("computed padding"))?;
         if padding.iter().all(|p| p.is(0)) {
             return cx.alias(inputs[0], outputs[0]);
         }
@@ -585,14 +601,17 @@ impl Op for Range {
     fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
         let element = cx.element()?;
         let scalar = |i: usize| -> Result<Expr, Fault> {
-            let content = cx.content(i).map_err(|_| Fault::unsupported("a range with computed or float bounds"))?;
+            let content =
+                cx.content(i).map_err(|_| Fault::unsupported("a range with computed or float bounds"))?;
             content.first().cloned().ok_or_else(|| Fault::program("an empty range bound"))
         };
         let (start, stop, step) = (scalar(0)?, scalar(1)?, scalar(2)?);
         let span = &stop - &start;
         let length = match (span.as_const(), step.as_const()) {
             (_, Some(0)) => return Err(Fault::program("a range step of 0")),
-            (Some(n), Some(s)) => Expr::from(if (n > 0) == (s > 0) { (n.abs() + s.abs() - 1) / s.abs() } else { 0 }),
+            (Some(n), Some(s)) => {
+                Expr::from(if (n > 0) == (s > 0) { (n.abs() + s.abs() - 1) / s.abs() } else { 0 })
+            }
             (None, Some(1)) => {
                 let why = || format!("range from {start} to {stop}");
                 cx.shapes.require_nonnegative(&span, &why);
@@ -600,9 +619,10 @@ impl Op for Range {
             }
             _ => return Err(Fault::unsupported("a range with a computed step")),
         };
-        let content = length.as_const().filter(|n| *n <= crate::facts::MAX_CONTENT as i64).map(|n| {
-            (0..n).map(|i| &start + &(&step * &Expr::from(i))).collect()
-        });
+        let content = length
+            .as_const()
+            .filter(|n| *n <= crate::facts::MAX_CONTENT as i64)
+            .map(|n| (0..n).map(|i| &start + &(&step * &Expr::from(i))).collect());
         Ok(vec![Fact::new(element, vec![length]).with_content(content)])
     }
 
@@ -643,7 +663,8 @@ impl Op for Tile {
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
         let (inputs, outputs) = cx.node_values(node);
-        let reps = cx.fact(inputs[1]).content.clone().ok_or_else(|| Fault::unsupported("computed repetitions"))?;
+        let reps =
+            cx.fact(inputs[1]).content.clone().ok_or_else(|| Fault::unsupported("computed repetitions"))?;
         let x = cx.view(inputs[0])?;
         let rank = x.dims.len().max(reps.len());
         let mut view = x;
@@ -679,7 +700,12 @@ impl Op for Identity {
 
     fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
         let x = cx.input(0)?;
-        Ok(vec![Fact { element: x.element, dims: x.dims.clone(), content: x.content.clone(), constant: None }])
+        Ok(vec![Fact {
+            element: x.element,
+            dims: x.dims.clone(),
+            content: x.content.clone(),
+            constant: None,
+        }])
     }
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
@@ -687,4 +713,3 @@ impl Op for Identity {
         cx.alias(inputs[0], outputs[0])
     }
 }
-

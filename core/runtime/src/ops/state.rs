@@ -54,7 +54,10 @@ impl Op for ReadHandle {
         let mut view = cx.state_view(n).ok_or_else(|| Fault::program("unknown state"))?;
         if cx.states().snapshot.contains(&node) {
             let name = cx.graph.states[n].0.clone();
-            cx.note("state_copy", format!("state {name:?} is read as a copy: its old value is used after a write"));
+            cx.note(
+                "state_copy",
+                format!("state {name:?} is read as a copy: its old value is used after a write"),
+            );
             view = cx.copy_to_temp(view);
         }
         cx.define(outputs[0], view);
