@@ -1,5 +1,5 @@
 //! The whole recorded set: every case passes or ends in the typed error for an op that is not here
-//! yet. The processor runs all of it, the GPU an even sample.
+//! yet. Both units run all of it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -59,12 +59,13 @@ fn cpu_all() {
 }
 
 #[test]
-fn gpu_sample() {
+fn gpu_all() {
     let Some(device) = runner::device(&runner::options(ComputeUnitKind::Gpu)) else { return };
-    let cases: Vec<PathBuf> = places::shared_cases(&["c", "m"]).into_iter().step_by(11).collect();
+    let cases: Vec<PathBuf> = places::shared_cases(&["c", "m"]);
     if cases.is_empty() {
         return;
     }
     let tally = run(&cases, ComputeUnitKind::Gpu, Some(device));
-    assert!(tally.passed > 0);
+    let total = tally.passed + tally.unsupported.values().sum::<usize>();
+    assert!(tally.passed as f64 >= LEAST_PASSED * total as f64, "{} of {total} passed", tally.passed);
 }

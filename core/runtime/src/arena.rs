@@ -94,3 +94,69 @@ pub fn validate(plan: &Plan, arena: &Arena) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::Expr;
+    use crate::map::MapProg;
+    use crate::step::{Buffer, Kernel, Kind, Origin, Round, Step, Storage, View};
+
+    /// A chain of copies: input 0 → 1 → 2 → … → output.
+    fn chain(length: u32) -> Plan {
+        let buffer =
+            |role| Buffer { role, kind: Kind::F32, storage: Storage::Word, elements: Expr::from(8i64) };
+        let mut buffers = vec![buffer(Role::Input(0))];
+        buffers.extend((1..length).map(|_| buffer(Role::Temp)));
+        buffers.push(buffer(Role::Output(0)));
+        let view = |n: u32| View::whole(BufferId(n), vec![Expr::from(8i64)]);
+        let step = |n: u32| Step {
+            kernel: Kernel::Map(MapProg::copy(Kind::F32)),
+            reads: vec![view(n)],
+            writes: vec![view(n + 1)],
+            round: Round::None,
+            origin: Origin { op: "copy".into(), node: n, source: None },
+        };
+        Plan {
+            function: "main".into(),
+            steps: (0..length).map(step).collect(),
+            buffers,
+            symbols: vec![],
+            guards: vec![],
+            inputs: vec![],
+            outputs: vec![],
+            states: vec![],
+        }
+    }
+
+    #[test]
+    fn a_chain_needs_two_slots() {
+        let plan = chain(10);
+        let arena = assign(&plan, &|_| 32);
+        assert_eq!(arena.slot_bytes, [32, 32]);
+        validate(&plan, &arena).expect("valid");
+    }
+
+    #[test]
+    fn the_validator_finds_shared_operands_and_reused_slots() {
+        let plan = chain(4);
+        let mut arena = assign(&plan, &|_| 32);
+        arena.slot_of[2] = arena.slot_of[1];
+        assert!(validate(&plan, &arena).expect_err("writes what it reads").contains("that it reads"));
+
+        // Buffer 1 is read again after its slot has gone to buffer 3.
+        let mut plan = chain(5);
+        let arena = assign(&plan, &|_| 32);
+        assert_eq!(arena.slot_of[1], arena.slot_of[3]);
+        plan.steps[4].reads[0].buffer = BufferId(1);
+        assert!(validate(&plan, &arena).expect_err("reused").contains("reused"));
+    }
+
+    #[test]
+    fn inputs_are_never_written() {
+        let mut plan = chain(2);
+        plan.steps[1].writes[0].buffer = BufferId(0);
+        let arena = assign(&plan, &|_| 32);
+        assert!(validate(&plan, &arena).expect_err("writes an input").contains("constant or an input"));
+    }
+}

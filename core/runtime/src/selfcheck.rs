@@ -264,3 +264,43 @@ fn alike(case: &Case, found: &[u32], expected: &[u32]) -> bool {
             .zip(&b)
             .all(|(x, y)| x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= TOLERANCE * peak.max(1e-3))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(kind: Kind) -> Case {
+        let plan = Plan {
+            function: "main".into(),
+            buffers: vec![],
+            steps: vec![],
+            symbols: vec![],
+            guards: vec![],
+            inputs: vec![],
+            outputs: vec![],
+            states: vec![],
+        };
+        Case { plan: Arc::new(plan), states: vec![], kind, written: None }
+    }
+
+    #[test]
+    fn one_wrong_element_is_found() {
+        let good = made_up(Kind::F32, 100);
+        let mut bad = good.clone();
+        bad[17] = (f32::from_bits(bad[17]) + 0.01).to_bits();
+        assert!(alike(&case(Kind::F32), &good, &good));
+        assert!(!alike(&case(Kind::F32), &bad, &good));
+        assert!(!alike(&case(Kind::F32), &good[..99], &good));
+        bad[17] = f32::NAN.to_bits();
+        assert!(!alike(&case(Kind::F32), &bad, &good));
+    }
+
+    #[test]
+    fn integers_must_be_equal() {
+        let good = made_up(Kind::I32, 100);
+        let mut bad = good.clone();
+        bad[3] ^= 1;
+        assert!(alike(&case(Kind::I32), &good, &good));
+        assert!(!alike(&case(Kind::I32), &bad, &good));
+    }
+}
