@@ -4,6 +4,8 @@
 //! [`with_library`] adds the library functions that the result calls. Shapes are never part of the
 //! text; they are parameter words.
 
+use std::borrow::Cow;
+
 #[cfg(feature = "check")]
 pub mod check;
 mod template;
@@ -18,6 +20,14 @@ pub const ATTENTION: &str = include_str!("attention.wgsl");
 pub const NORM: &str = include_str!("norm.wgsl");
 /// Template of softmax.
 pub const SOFTMAX: &str = include_str!("softmax.wgsl");
+
+/// `source` with the `enable` directive that browsers demand before subgroup builtins and naga refuses.
+pub fn for_browsers(source: &str) -> Cow<'_, str> {
+    match source.contains("@builtin(subgroup_") {
+        true => format!("enable subgroups;\n{source}").into(),
+        false => source.into(),
+    }
+}
 
 /// Library functions, one section each: `//@ name` and then the text.
 pub(crate) const LIBRARY: &[&str] = &[

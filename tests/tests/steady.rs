@@ -13,6 +13,7 @@ static HEAP: Counting = Counting::new();
 fn decoding_and_loading() {
     decode_steps_create_nothing();
     loading_stays_small();
+    a_token_reads_the_weights_once();
 }
 
 fn decode_steps_create_nothing() {
@@ -79,6 +80,20 @@ fn loading_stays_small() {
         weights as f64 <= 1.1 * packed as f64,
         "{weights} bytes of weights on the device, {packed} packed"
     );
+}
+
+/// What `bench` calls bytes read per token: the weights, and little else at a short context.
+fn a_token_reads_the_weights_once() {
+    let Some(path) = places::shared("models/smollm2-135m-int4/smollm2_135m_instruct_int4.aimodel") else {
+        return;
+    };
+    let options = runner::options(ComputeUnitKind::Cpu);
+    let model = runner::specialize(&path, &options, None).expect("specializes");
+    let mut decoder = Decoder::new(&model, 16).expect("session");
+    decoder.feed(&[1], &[OutputWant::last_rows(0, 1)]).expect("runs");
+    let read = decoder.session.counters().memory_read as f64;
+    let packed = packed_weight_bytes(&path) as f64;
+    assert!((packed..1.05 * packed).contains(&read), "{read} bytes read per token, {packed} of weights");
 }
 
 /// Bytes of the constants of an asset, each resource once.

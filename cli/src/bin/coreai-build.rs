@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     match answer {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("coreai-build: {error}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }

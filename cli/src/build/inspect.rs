@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -202,11 +202,18 @@ fn asset_path(path: &Path) -> Result<PathBuf, Named> {
     let json: serde_json::Value =
         serde_json::from_slice(&text).map_err(|error| Named::new(&metadata, error))?;
     match json["assets"]["main"].as_str() {
-        Some(main) => Ok(path.join(main)),
+        Some(main) if !main.is_empty() && inside(Path::new(main)) => Ok(path.join(main)),
+        Some(main) => {
+            Err(Named::new(&metadata, format!("assets.main is {main:?}; expected a path inside the bundle")))
+        }
         None => {
             Err(Named::new(path, "no main.mlirb here, and metadata.json names no main asset (assets.main)"))
         }
     }
+}
+
+fn inside(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// An error with the path it is about.

@@ -9,8 +9,14 @@ use super::failure::Failure;
 use super::figures::SCHEMA_VERSION;
 use super::prompt::print;
 
+const EXAMPLES: &str = "\
+Examples:
+  coreai-run adapters           what models can run on
+  coreai-run adapters --json    the same for programs";
+
 /// Arguments of `adapters`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Adapters {
     /// Print JSON
     #[arg(long)]

@@ -12,8 +12,16 @@ use super::figures::{self, SCHEMA_VERSION, megabytes};
 use super::loading;
 use super::prompt::print;
 
+const EXAMPLES: &str = "\
+Examples:
+  coreai-run bench smollm2-135m-int4                        512 prompt, 128 generated tokens
+  coreai-run bench model.aimodel -p 64 -g 16 -n 3           shorter
+  coreai-run bench model.aimodel --max-seconds 60 --json    fewer trials where they take long
+  coreai-run bench model.aimodel --compute-unit cpu         without a GPU";
+
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Bench {
     /// Bundle folder or .aimodel; no tokenizer is needed
     #[arg(value_name = "MODEL")]

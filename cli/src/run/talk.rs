@@ -26,10 +26,10 @@ pub struct Talk {
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     /// Most tokens of an answer
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 512)]
     max_tokens: usize,
     /// Most tokens of the conversation [default: what the model declares]
-    #[arg(long, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
     context: Option<usize>,
     /// Print one JSON object per answer instead of text
     #[arg(long)]
@@ -61,7 +61,13 @@ struct Sampling {
     )]
     temperature: f32,
     /// Only the K most likely tokens; 0 is all
-    #[arg(long, value_name = "K", default_value_t = 0, help_heading = "Sampling")]
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        value_name = "K",
+        default_value_t = 0,
+        help_heading = "Sampling"
+    )]
     top_k: usize,
     /// Only the most likely tokens that together reach this probability
     #[arg(
@@ -91,7 +97,7 @@ struct Sampling {
     )]
     repetition_penalty: f32,
     /// Same seed, same text [default: a new one, printed with --json]
-    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Sampling")]
     seed: Option<u64>,
     /// End the answer before this text; may be repeated
     #[arg(
@@ -125,6 +131,9 @@ impl Talk {
         };
         let options = self.generation();
         options.sampling.check()?;
+        if options.max_tokens == 0 {
+            return Err(Failure::new("max-tokens is 0; expected 1 or more"));
+        }
         let device = self.device.options()?;
         let model = loading::spin(format!("loading {}", path.display()), || {
             LanguageModel::load_blocking(path, device, self.context)

@@ -17,8 +17,8 @@ use crate::states::StateUse;
 use crate::step::{Buffer, BufferId, Kernel, Kind, Norm, QuantSource, Role, Round, Step, Storage, View};
 use crate::view::same_squeezed;
 
-/// Most operands of a fused expression: 8 storage buffers less the result and the status words.
-const MAX_OPERANDS: usize = 6;
+/// Most operands of a fused step: 8 storage buffers less the result.
+const MAX_OPERANDS: usize = 7;
 /// Most instructions of a fused expression.
 const MAX_INSTRS: usize = 48;
 /// Operand numbers from here on are accumulators of the anchor kernel.
@@ -595,14 +595,15 @@ impl Lower<'_> {
             Lazy { dims: dims.clone(), instrs: vec![], scalars: vec![], views: vec![], anchor: None };
         let mut args = [0u16; 3];
         for (k, v) in inputs.iter().enumerate() {
-            args[k] = self.operand(&mut lazy, *v)?;
+            args[k] = self.operand(&mut lazy, *v, inputs.len() - 1 - k)?;
         }
         lazy.instrs.push(Instr { op, args, kind });
         if let Some(wrap) = wrap {
             let last = (lazy.instrs.len() - 1) as u16;
             lazy.instrs.push(Instr { op: wrap, args: [last, 0, 0], kind });
         }
-        let full = lazy.views.len() >= MAX_OPERANDS || lazy.instrs.len() >= MAX_INSTRS;
+        let reads = lazy.views.len() + lazy.anchor.as_ref().map_or(0, |a| a.reads.len());
+        let full = reads >= MAX_OPERANDS || lazy.instrs.len() >= MAX_INSTRS;
         self.reprs[out.0 as usize] = Some(Repr::Lazy(Box::new(lazy)));
         if self.uses[out.0 as usize] != 1 || full || !self.fuse {
             self.view(out)?;
@@ -611,7 +612,7 @@ impl Lower<'_> {
     }
 
     /// Appends the value as an operand of the expression; returns the instruction that holds it.
-    fn operand(&mut self, lazy: &mut Lazy, v: Val) -> Result<u16, Fault> {
+    fn operand(&mut self, lazy: &mut Lazy, v: Val, to_come: usize) -> Result<u16, Fault> {
         let kind = self.kind(self.fact(v).element)?;
         let push = |lazy: &mut Lazy, op| {
             lazy.instrs.push(Instr { op, args: [0; 3], kind });
@@ -628,7 +629,7 @@ impl Lower<'_> {
         }
         if let Some(Repr::Lazy(own)) = &self.reprs[v.0 as usize] {
             let own = own.clone();
-            if self.can_inline(lazy, &own) {
+            if self.can_inline(lazy, &own, to_come) {
                 self.reprs[v.0 as usize] = None;
                 return Ok(self.inline(lazy, *own));
             }
@@ -644,23 +645,28 @@ impl Lower<'_> {
         push(lazy, MapOp::Load(number as u16))
     }
 
-    fn can_inline(&self, into: &Lazy, own: &Lazy) -> bool {
-        let operands = into.views.len() + own.views.len() + 2;
+    /// Whether `own` fits into the expression, with `to_come` operands after it.
+    fn can_inline(&self, into: &Lazy, own: &Lazy, to_come: usize) -> bool {
         let instrs = into.instrs.len() + own.instrs.len() + 4;
-        if operands > MAX_OPERANDS || instrs > MAX_INSTRS || into.scalars.len() + own.scalars.len() > 16 {
+        if instrs > MAX_INSTRS || into.scalars.len() + own.scalars.len() > 16 {
             return false;
         }
         // Broadcasting an expression would evaluate it again for every copy.
         if !same_squeezed(&into.dims, &own.dims, &self.shapes) {
             return false;
         }
-        match (&into.anchor, &own.anchor) {
-            (_, None) | (None, _) => true,
+        let anchored = match (&into.anchor, &own.anchor) {
+            (None, None) => 0,
+            (Some(a), None) | (None, Some(a)) => a.reads.len(),
             (Some(a), Some(b)) => {
                 let storage = |x: &Anchor| x.reads.get(1).map(|w| self.plan.buffer(w).storage.clone());
-                storage(a) == storage(b) && merge_anchors(a, b).is_some()
+                match merge_anchors(a, b) {
+                    Some((merged, _)) if storage(a) == storage(b) => merged.reads.len(),
+                    _ => return false,
+                }
             }
-        }
+        };
+        anchored + into.views.len() + own.views.len() + to_come <= MAX_OPERANDS
     }
 
     fn inline(&mut self, into: &mut Lazy, own: Lazy) -> u16 {

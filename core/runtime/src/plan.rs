@@ -3,7 +3,7 @@
 use coreai_asset::ElementType;
 
 use crate::expr::{Bounds, Expr, Sym};
-use crate::step::{Buffer, BufferId, Step, Storage, View};
+use crate::step::{Buffer, BufferId, Kernel, Step, Storage, View};
 
 /// Where the value of a symbol comes from when a run is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,6 +99,33 @@ impl Plan {
         expr.bounds(&|Sym(s)| {
             self.symbols.get(s as usize).map_or(Bounds { min: 0, max: i64::from(i32::MAX) }, |s| s.bounds)
         })
+    }
+
+    /// Bytes that the steps' operands occupy in memory, each operand of each step counted once: what
+    /// a run must at least read. Weights and states dominate it.
+    pub fn bytes_read(&self, values: &[i64]) -> u64 {
+        let extent = |e: &Expr| u64::try_from(e.eval(values)).unwrap_or(0);
+        let mut bytes = 0u64;
+        for step in &self.steps {
+            for (i, view) in step.reads.iter().enumerate() {
+                let buffer = self.buffer(view);
+                let axes = view.dims.iter().zip(&view.strides).filter(|(_, s)| !s.is(0));
+                let mut elements: u64 = axes.map(|(d, _)| extent(d)).product();
+                // A gather reads what it writes, not the whole table.
+                if i == 0 && matches!(step.kernel, Kernel::GatherNd | Kernel::GatherAlong { .. }) {
+                    elements = step.writes.iter().flat_map(|w| &w.dims).map(extent).product();
+                }
+                let all = extent(&buffer.elements).max(1);
+                bytes += match &buffer.storage {
+                    Storage::Quant(format) => {
+                        (format.device_bytes() as u128 * u128::from(elements.min(all)) / u128::from(all))
+                            as u64
+                    }
+                    storage => Plan::storage_bytes(storage, elements.min(all)),
+                };
+            }
+        }
+        bytes
     }
 
     /// Bytes that `elements` elements take in `storage`; quantized weights are sized by their format.

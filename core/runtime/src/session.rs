@@ -4,9 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use coreai_asset::ElementType;
-use web_time::Instant;
-
 use crate::cpu::CpuExecutor;
 use crate::error::Error;
 use crate::gpu::{CounterValues, GpuLayout, GpuState, OutputWant as GpuWant};
@@ -17,6 +14,7 @@ use crate::plan::{Plan, Port, SymbolSource};
 use crate::planner::{Planned, bucket};
 use crate::step::Storage;
 use crate::words;
+use coreai_asset::ElementType;
 
 /// Inputs that a run passes without allocating.
 const INLINE_INPUTS: usize = 16;
@@ -73,8 +71,10 @@ pub struct TraceEntry {
 pub struct Counters {
     /// Device-side counts since the device was opened.
     pub device: CounterValues,
-    /// Time the host spent encoding and submitting.
+    /// Time the host spent on parameters, encoding and submitting; zero on the CPU unit.
     pub encode: Duration,
+    /// Bytes that the operands of the last run's steps occupy (see [`Plan::bytes_read`]).
+    pub memory_read: u64,
     /// Runs.
     pub runs: u64,
 }
@@ -249,7 +249,6 @@ impl Session {
             Some(at) => at,
             None => self.prepare(wants).await?,
         };
-        let started = Instant::now();
         let mut inline: [&[u32]; INLINE_INPUTS] = [&[]; INLINE_INPUTS];
         let mut many = vec![];
         let inputs = input_words(&self.inputs, &mut inline, &mut many);
@@ -258,7 +257,7 @@ impl Session {
             (Runner::Cpu(cpu), States::Cpu(states)) => cpu.run(&self.values, inputs, states, &self.cancel)?,
             (Runner::Cpu(_), States::Gpu(_)) => return Err(mixed()),
         }
-        self.finish(at, started)
+        self.finish(at)
     }
 
     /// Blocking twin of [`Session::run`]; allocates nothing once its bucket has been prepared.
@@ -268,7 +267,6 @@ impl Session {
             Some(at) => at,
             None => pollster::block_on(self.prepare(wants))?,
         };
-        let started = Instant::now();
         let mut inline: [&[u32]; INLINE_INPUTS] = [&[]; INLINE_INPUTS];
         let mut many = vec![];
         let inputs = input_words(&self.inputs, &mut inline, &mut many);
@@ -277,7 +275,7 @@ impl Session {
             (Runner::Cpu(cpu), States::Cpu(states)) => cpu.run(&self.values, inputs, states, &self.cancel)?,
             (Runner::Cpu(_), States::Gpu(_)) => return Err(mixed()),
         }
-        self.finish(at, started)
+        self.finish(at)
     }
 
     /// As [`Session::run_blocking`], with the time of every dispatch. On a device without
@@ -288,7 +286,6 @@ impl Session {
             Some(at) => at,
             None => pollster::block_on(self.prepare(wants))?,
         };
-        let started = Instant::now();
         let inputs: Vec<&[u32]> = self.inputs.iter().map(|i| i.words.as_slice()).collect();
         let Runner::Gpu(layout) = &mut self.prepared[at].runner else {
             self.run_blocking(wants)?;
@@ -301,7 +298,7 @@ impl Session {
                 vec![]
             }
         };
-        self.finish(at, started)?;
+        self.finish(at)?;
         let prepared = &self.prepared[at];
         let Runner::Gpu(layout) = &prepared.runner else { return Ok(vec![]) };
         let entry = |(dispatch, nanoseconds): (usize, u64)| {
@@ -425,7 +422,7 @@ impl Session {
         Ok(self.prepared.len() - 1)
     }
 
-    fn finish(&mut self, at: usize, started: Instant) -> Result<(), Error> {
+    fn finish(&mut self, at: usize) -> Result<(), Error> {
         self.last = Some(at);
         let prepared = &self.prepared[at];
         for want in &self.wants {
@@ -439,8 +436,6 @@ impl Session {
         }
         if let Runner::Gpu(layout) = &prepared.runner {
             self.counters.encode += layout.encode_time();
-        } else {
-            self.counters.encode += started.elapsed();
         }
         self.counters.runs += 1;
         Ok(())
@@ -595,7 +590,7 @@ impl Session {
 
     /// What was done so far.
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters { memory_read: self.plan().map_or(0, |p| p.bytes_read(&self.values)), ..self.counters }
     }
 
     /// Dispatches of the last run; 0 on the CPU unit.

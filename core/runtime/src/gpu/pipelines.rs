@@ -109,9 +109,13 @@ impl GpuDevice {
     ) -> impl Future<Output = Result<wgpu::ComputePipeline, Error>> + use<'a> {
         let (pipeline, caught) = self.scoped(|| {
             let layouts = self.layouts(key.1);
+            #[cfg(not(target_arch = "wasm32"))]
+            let source = std::borrow::Cow::Borrowed(&*key.0);
+            #[cfg(target_arch = "wasm32")]
+            let source = coreai_shaders::for_browsers(&key.0);
             let descriptor = wgpu::ShaderModuleDescriptor {
                 label: Some(kernel),
-                source: wgpu::ShaderSource::Wgsl(std::borrow::Cow::Borrowed(&key.0)),
+                source: wgpu::ShaderSource::Wgsl(source),
             };
             // SAFETY: the sources are this crate's kernels, never text of an asset. Every loop in
             // them is bounded by a parameter word or an extent that the host computed, so none is

@@ -101,8 +101,11 @@ impl Bench {
         }
         let total = options.prompt.saturating_add(options.generate);
         if total > decoder.limit() {
-            let context = decoder.limit();
-            return Err(LanguageError::PromptTooLong { prompt: total, context });
+            return Err(LanguageError::Option {
+                name: "prompt + generate",
+                found: format!("{total} tokens, but the context holds {}", decoder.limit()),
+                expected: "at most that",
+            });
         }
         let vocabulary = decoder.signature().vocabulary.max(1) as u64;
         // Ids spread over the vocabulary, the same on every machine.

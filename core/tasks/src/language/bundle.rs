@@ -71,6 +71,13 @@ impl Bundle {
         })
     }
 
+    /// Opens the asset; errors name it.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn open_asset(&self) -> Result<std::sync::Arc<coreai::AIModelAsset>, LanguageError> {
+        let path = &self.asset;
+        coreai::AIModelAsset::open(path).map_err(|source| LanguageError::Asset { path: path.clone(), source })
+    }
+
     /// The tokenizer folder, or an error that says where it was looked for.
     pub fn tokenizer_folder(&self) -> Result<&Path, LanguageError> {
         self.tokenizer.as_deref().ok_or_else(|| LanguageError::NoTokenizer {
@@ -204,6 +211,9 @@ mod tests {
         assert_eq!(bundle.functions, ["main"]);
         assert_eq!(Bundle::open(&folder.join("tiny.aimodel")).unwrap(), bundle);
         assert_eq!(Bundle::open(&folder.join("tiny.aimodel/main.mlirb")).unwrap(), bundle);
+        let error = bundle.open_asset().map(|_| ()).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("{}: ", bundle.asset.display())), "{error}");
+        assert!(error.code().starts_with("asset."), "{}", error.code());
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -280,7 +280,11 @@ impl<'a> Answer<'a> {
         show: &mut dyn FnMut(&str),
     ) -> Result<Turn, LanguageError> {
         if !matches!(stop_reason, StopReason::StopString(_)) {
-            let rest = self.detokenizer.finish()?;
+            let mut rest = self.detokenizer.finish()?;
+            if stop_reason != StopReason::EndOfTurn {
+                // Cut short: the rest of this character was to come.
+                rest.truncate(rest.trim_end_matches(char::REPLACEMENT_CHARACTER).len());
+            }
             match self.add(&rest, show) {
                 Some(reason) => stop_reason = reason,
                 None => {

@@ -248,7 +248,7 @@ impl Decoder {
         options: coreai::SpecializationOptions,
     ) -> Result<Decoder, LanguageError> {
         let bundle = super::Bundle::open(path)?;
-        let asset = coreai::AIModelAsset::open(&bundle.asset)?;
+        let asset = bundle.open_asset()?;
         let signature = Signature::find(&asset.functions(), &bundle.functions)?;
         let model = AIModel::specialize_blocking(asset, options)?;
         pollster::block_on(Decoder::new(&model, signature, bundle.max_context))

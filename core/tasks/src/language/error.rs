@@ -1,6 +1,6 @@
 //! What can go wrong between a bundle and its text.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A language model that cannot be loaded, or a turn that cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -101,9 +101,23 @@ pub enum LanguageError {
         /// Entries of the model's vocabulary.
         vocabulary: usize,
     },
+    /// An asset that cannot be opened.
+    #[error("{}", with_path(.path, .source))]
+    Asset {
+        /// The `.aimodel`.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: coreai::Error,
+    },
     /// The runtime refused.
     #[error(transparent)]
     Runtime(#[from] coreai::Error),
+}
+
+/// Some errors of opening begin with the path already.
+fn with_path(path: &Path, source: &coreai::Error) -> String {
+    let (path, text) = (path.display().to_string(), source.to_string());
+    if text.starts_with(&path) { text } else { format!("{path}: {text}") }
 }
 
 fn at(line: &Option<usize>) -> String {
@@ -127,6 +141,7 @@ impl LanguageError {
             LanguageError::Option { .. } => "option",
             LanguageError::NonFinite { .. } => "non_finite",
             LanguageError::TokenOutOfRange { .. } => "token_out_of_range",
+            LanguageError::Asset { source, .. } => source.code(),
             LanguageError::Runtime(error) => error.code(),
         }
     }

@@ -31,7 +31,7 @@ pub struct Figures {
 pub struct StepFigures {
     /// Dispatches.
     pub dispatches_per_token: f64,
-    /// Bytes read back from the device.
+    /// Bytes of the operands that the last step reads: weights, caches, intermediates.
     pub bytes_read_per_token: f64,
     /// Bytes written to the device.
     pub bytes_written_per_token: f64,
@@ -64,7 +64,7 @@ impl Meter {
         let encode = now.encode.saturating_sub(then.encode);
         Some(StepFigures {
             dispatches_per_token: mean(now.device.dispatches, then.device.dispatches),
-            bytes_read_per_token: mean(now.device.bytes_read, then.device.bytes_read),
+            bytes_read_per_token: now.memory_read as f64,
             bytes_written_per_token: mean(now.device.bytes_written, then.device.bytes_written),
             encode_ms_per_token: encode.as_secs_f64() * 1e3 / steps as f64,
         })
@@ -93,12 +93,12 @@ mod tests {
         let at = |n: u64| {
             let mut counters = Counters::default();
             counters.device.dispatches = 10 * n;
-            counters.device.bytes_read = 4 * n;
+            counters.memory_read = 4 * n;
             counters.encode = std::time::Duration::from_millis(2 * n);
             counters
         };
         let step = Meter::start(at(2)).step(at(6), 4).unwrap();
-        assert_eq!((step.dispatches_per_token, step.bytes_read_per_token), (10.0, 4.0));
+        assert_eq!((step.dispatches_per_token, step.bytes_read_per_token), (10.0, 24.0));
         assert!((step.encode_ms_per_token - 2.0).abs() < 1e-9);
         assert_eq!(Meter::start(at(2)).step(at(6), 0), None);
         assert_eq!((rate(0, 1.0), rate(4, 2.0)), (None, Some(2.0)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use coreai::AIModel;
 #[cfg(not(target_arch = "wasm32"))]
-use coreai::{AIModelAsset, SpecializationOptions};
+use coreai::SpecializationOptions;
 
 #[cfg(not(target_arch = "wasm32"))]
 use super::bundle::{Bundle, bounded};
@@ -68,7 +68,7 @@ impl LanguageModel {
     ) -> Result<LanguageModel, LanguageError> {
         let start = web_time::Instant::now();
         let bundle = Bundle::open(path)?;
-        let asset = AIModelAsset::open(&bundle.asset)?;
+        let asset = bundle.open_asset()?;
         let signature = Signature::find(&asset.functions(), &bundle.functions)?;
         let files = TokenizerFiles::read(bundle.tokenizer_folder()?)?;
         let (tokenizer, template) = text_side(&files, &signature)?;

@@ -246,34 +246,3 @@ fn options_narrow_the_capabilities() {
     assert_eq!(all.caps().max_binding_bytes, BINDING_LIMIT);
     assert!(caps.max_invocations >= 256 && caps.workgroup_bytes >= 16384);
 }
-
-/// Prints the host's cost of a decode step's shape: `cargo test -- --ignored --nocapture encode`.
-#[test]
-#[ignore = "a measurement"]
-fn encode_cost_of_250_dispatches() {
-    let Some(device) = device() else { return };
-    let (plan, dispatches) = chain(250, 64);
-    let mut layout = lay_out(&device, plan, &dispatches).unwrap();
-    let x = [0.0f32; 64];
-    let mut best = [f64::MAX; 3];
-    for i in 0..50 {
-        let start = std::time::Instant::now();
-        layout.begin(&[64, i], &[words(&x)]).unwrap();
-        let params = start.elapsed();
-        let mut encoder = device.device.create_command_encoder(&Default::default());
-        let mut pass = encoder.begin_compute_pass(&Default::default());
-        for n in 0..250 {
-            layout.encode(&mut pass, n);
-        }
-        drop(pass);
-        let commands = encoder.finish();
-        let encoded = start.elapsed() - params;
-        device.submit(Some(commands));
-        let start = std::time::Instant::now();
-        layout.run_blocking(&[64, i], &[words(&x)], &[OutputWant::all(0)]).unwrap();
-        let times = [params, encoded, start.elapsed()].map(|t| t.as_secs_f64() * 1e6);
-        best = std::array::from_fn(|k| best[k].min(times[k]));
-    }
-    let [params, encode, run] = best;
-    println!("250 dispatches: parameters {params:.0} µs, encoding {encode:.0} µs, whole run {run:.0} µs");
-}

@@ -1,5 +1,9 @@
 //! Builds plans of one step with random data, runs them on both units and compares.
 
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -301,6 +305,7 @@ impl Bench {
                 if let Err(e) = coreai_shaders::check::check(&dispatch.source, caps.subgroups) {
                     panic!("{}: {e}\n{}", dispatch.kernel, dispatch.source);
                 }
+                dump(dispatch.kernel, &dispatch.source);
                 assert!(dispatch.params.len() <= 64);
                 names.push(dispatch.kernel);
             }
@@ -377,6 +382,9 @@ impl Bench {
     /// As [`Bench::compare`]; `small` says whether the operands may be cut into windows.
     pub fn compare_on(&self, name: &str, small: bool) -> Vec<&'static str> {
         let kernels = self.check();
+        if small {
+            self.kernels(&Caps { max_binding_bytes: SMALL, ..AMPLE });
+        }
         let (outputs, states) = self.reference();
         for device in devices().iter().flatten() {
             if device.caps().max_binding_bytes == SMALL && !small {
@@ -413,6 +421,19 @@ impl Bench {
             };
             assert!(ok, "{what}: element {at}: {} instead of {} ({g:#x}, {w:#x})", f(*g), f(*w));
         }
+    }
+}
+
+/// Writes a source that was not seen yet, as browsers get it, into the folder that `COREAI_WGSL_DUMP`
+/// names. `make tint` compiles them.
+fn dump(kernel: &str, source: &str) {
+    let Some(folder) = std::env::var_os("COREAI_WGSL_DUMP") else { return };
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    let path = Path::new(&folder).join(format!("{:016x}.wgsl", hasher.finish()));
+    match File::create_new(&path) {
+        Ok(mut file) => write!(file, "// {kernel}\n{}", coreai_shaders::for_browsers(source)).unwrap(),
+        Err(e) => assert_eq!(e.kind(), ErrorKind::AlreadyExists, "{}: {e}", path.display()),
     }
 }
 

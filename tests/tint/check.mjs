@@ -1,0 +1,127 @@
+// Compiles WGSL files with Tint, the compiler of Chromium, and makes a compute pipeline of each.
+//   node check.mjs FOLDER    1 if a file fails
+//   node check.mjs --probe   2 if there is no browser with WebGPU
+// The browser is $CHROMIUM, or the first that is found.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+
+const BROWSERS = [
+	'/usr/bin/chromium',
+	'/usr/bin/chromium-browser',
+	'/usr/bin/google-chrome',
+	'/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+];
+const FLAGS = [
+	'--headless=new', '--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--no-first-run',
+	'--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-quic',
+];
+// Files compiled at once.
+const BATCH = 32;
+const LIMIT_MS = 300_000;
+
+// In the page: keeps a device in `window.device`; tells its adapter and features.
+async function open() {
+	const adapter = await navigator.gpu?.requestAdapter();
+	if (!adapter) return null;
+	const wanted = ['subgroups', 'shader-f16'].filter((feature) => adapter.features.has(feature));
+	// Limits are left at their defaults: what passes is portable.
+	window.device = await adapter.requestDevice({ requiredFeatures: wanted });
+	const { vendor, architecture } = adapter.info;
+	return { name: `${vendor} ${architecture}`.trim(), features: wanted };
+}
+
+// In the page: the messages of each source, none for one that is fine.
+function compile(sources) {
+	const one = async (code) => {
+		device.pushErrorScope('validation');
+		const module = device.createShaderModule({ code });
+		const scope = device.popErrorScope();
+		const messages = (await module.getCompilationInfo()).messages
+			.filter((m) => m.type !== 'info')
+			.map((m) => `${m.lineNum}:${m.linePos}: ${m.type}: ${m.message}`);
+		const error = await scope;
+		if (messages.length || error) return messages.length ? messages : [error.message];
+		try {
+			await device.createComputePipelineAsync({ layout: 'auto', compute: { module, entryPoint: 'main' } });
+			return [];
+		} catch (e) {
+			return [`pipeline: ${e.message}`];
+		}
+	};
+	return Promise.all(sources.map(one));
+}
+
+// What ends the check early, with an exit status.
+class Stop extends Error {
+	constructor(status, message) {
+		super(message);
+		this.status = status;
+	}
+}
+const missing = (what) => new Stop(2, `skipped: ${what}`);
+
+async function launch() {
+	const executablePath = process.env.CHROMIUM || BROWSERS.find(existsSync);
+	if (!executablePath) throw missing('no chromium');
+	const { chromium } = await import('playwright-core').catch((e) => {
+		throw missing(e.message.split('\n')[0]);
+	});
+	return chromium.launch({ executablePath, args: FLAGS }).catch((e) => {
+		throw missing(`${executablePath} does not start: ${e.message.split('\n')[0]}`);
+	});
+}
+
+async function check(page, folder, { name, features }) {
+	const files = readdirSync(folder).filter((file) => file.endsWith('.wgsl')).sort();
+	if (!files.length) throw new Stop(1, `no .wgsl files in ${folder}`);
+	const read = (file) => ({ file, code: readFileSync(join(folder, file), 'utf8') });
+	const needs = { subgroups: /^enable subgroups;/m, 'shader-f16': /^enable f16;/m };
+	const lacks = ({ code }) => Object.keys(needs).some((f) => needs[f].test(code) && !features.includes(f));
+	const all = files.map(read);
+	const sources = all.filter((source) => !lacks(source));
+	let failed = 0;
+	for (let at = 0; at < sources.length; at += BATCH) {
+		const batch = sources.slice(at, at + BATCH);
+		const results = await page.evaluate(compile, batch.map(({ code }) => code));
+		results.forEach((messages, i) => {
+			if (!messages.length) return;
+			failed++;
+			const kernel = batch[i].code.split('\n', 1)[0].replace(/^\/\/ /, '');
+			console.log(`${join(folder, batch[i].file)} (${kernel}): ${messages.join('\n    ')}`);
+		});
+	}
+	const left = all.length - sources.length;
+	const not = left ? `, ${left} not compiled for want of a feature` : '';
+	console.log(`${sources.length} sources on ${name} (${features.join(', ') || 'no features'}): ${failed} failed${not}`);
+	if (failed) throw new Stop(1);
+}
+
+const [what] = process.argv.slice(2);
+if (!what) {
+	console.error('usage: check.mjs FOLDER | --probe');
+	process.exit(1);
+}
+let browser, server;
+try {
+	browser = await launch();
+	// WebGPU wants a secure context, which 127.0.0.1 is.
+	server = createServer((_, answer) => answer.setHeader('content-type', 'text/html').end('<!doctype html>'));
+	await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+	const late = setTimeout(() => {
+		console.error(`not done after ${LIMIT_MS / 1000} s`);
+		process.exit(1);
+	}, LIMIT_MS);
+	const page = await browser.newPage();
+	await page.goto(`http://127.0.0.1:${server.address().port}/`);
+	const device = await page.evaluate(open);
+	if (!device) throw missing('no WebGPU adapter');
+	if (what !== '--probe') await check(page, what, device);
+	clearTimeout(late);
+} catch (e) {
+	if (e.message) console.log(e instanceof Stop ? e.message : e);
+	process.exitCode = e.status ?? 1;
+} finally {
+	server?.close();
+	await browser?.close();
+}
