@@ -75,7 +75,8 @@ impl Bundle {
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn open_asset(&self) -> Result<std::sync::Arc<coreai::AIModelAsset>, LanguageError> {
         let path = &self.asset;
-        coreai::AIModelAsset::open(path).map_err(|source| LanguageError::Asset { path: path.clone(), source })
+        coreai::AIModelAsset::open(path)
+            .map_err(|e| LanguageError::Asset { path: path.clone(), source: Box::new(e) })
     }
 
     /// The tokenizer folder, or an error that says where it was looked for.

@@ -107,7 +107,7 @@ pub enum LanguageError {
         /// The `.aimodel`.
         path: PathBuf,
         /// What is wrong with it.
-        source: coreai::Error,
+        source: Box<coreai::Error>,
     },
     /// The runtime refused.
     #[error(transparent)]
