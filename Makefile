@@ -14,15 +14,16 @@ export PROMPT
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build test prepare fmt lint unit check-targets clean
+.PHONY: help run build test prepare fmt lint unit check-targets tint clean
 
 help:
 	@echo "make run            build, then answer PROMPT with the default model"
 	@echo "                    (PROMPT=\"…\"  COREAI_MODEL=/path/to/bundle  OPTIONS=\"--max-tokens 32\")"
-	@echo "make test           everything that CI runs: fmt, lint, check-targets, unit"
+	@echo "make test           everything that CI runs: fmt, lint, check-targets, tint, unit"
 	@echo "make fmt            check the formatting"
 	@echo "make lint           clippy, warnings are errors"
 	@echo "make check-targets  type-check for the web, macOS, Windows, iOS and Android"
+	@echo "make tint           compile the kernels with headless Chromium's WGSL compiler"
 	@echo "make unit           run the tests"
 	@echo "make build          build coreai-run and coreai-build, release"
 	@echo "make clean          remove what was built"
@@ -39,7 +40,7 @@ build:
 
 # In this order: what fails fast first, and the tests' closing line last.
 test:
-	@$(stage) total $(MAKE) --no-print-directory prepare fmt lint check-targets unit
+	@$(stage) total $(MAKE) --no-print-directory prepare fmt lint check-targets tint unit
 
 prepare:
 	@$(stage) prepare $(setup)/prepare.sh test
@@ -52,6 +53,9 @@ lint:
 
 check-targets:
 	@$(stage) check-targets $(setup)/targets.sh $(locked)
+
+tint:
+	@$(stage) tint tests/tint/run.sh $(locked)
 
 unit:
 	@if cargo nextest --version >/dev/null 2>&1; then \

@@ -21,14 +21,14 @@
   let slice = lid / lanes;
   let first = {{FIRST}};
   let end = {{END}};
-  var largest = -3.40282347e38;
+  var largest = -3.4028234663852886e38;
   var total = 0.0;
   var out0 = 0.0;
   var out1 = 0.0;
   for (var chunk = first; chunk < end; chunk += i32(WG)) {
     workgroupBarrier();
     let j = chunk + i32(lid);
-    var score = -3.40282347e38;
+    var score = -3.4028234663852886e38;
     var visible = j < end;
     if (visible) {
       let key = k0 + j * {{K_J}};

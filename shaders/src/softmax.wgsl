@@ -2,7 +2,7 @@
   if (group >= {{ROWS}}) { return; }
 {{COORDINATES}}
   let n = {{N}};
-  var largest = -3.40282347e38;
+  var largest = -3.4028234663852886e38;
   var bad = 0.0;
   for (var i = i32(lid); i < n; i += i32(WG)) {
     let x = {{X}};

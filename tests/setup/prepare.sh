@@ -90,6 +90,24 @@ components() {
 	done
 }
 
+# What `make tint` needs. That stage says that it is skipped where this cannot be had.
+tint() {
+	command -v node >/dev/null && command -v npm >/dev/null || return 0
+	if ! [ -x /usr/bin/chromium ] && [ -z "${CHROMIUM:-}" ] && command -v apt-get >/dev/null; then
+		as_root=
+		[ "$(id -u)" = 0 ] || as_root="sudo -n"
+		say "installing chromium"
+		$as_root env DEBIAN_FRONTEND=noninteractive sh -c \
+			"apt-get update && apt-get install -y --no-install-recommends chromium" >/dev/null 2>&1 ||
+			say "chromium could not be installed"
+	fi
+	(
+		cd "$(dirname "$0")/../tint"
+		[ node_modules/.package-lock.json -nt package-lock.json ] ||
+			npm ci --no-audit --no-fund --silent || say "npm ci failed in tests/tint"
+	)
+}
+
 [ "$(uname -s)" = Linux ] && {
 	command -v cc >/dev/null || { need gcc; need libc6-dev; }
 	vulkan_loader || need libvulkan1
@@ -97,4 +115,7 @@ components() {
 }
 install_packages
 rust
-if [ "${1:-}" = test ]; then components; fi
+if [ "${1:-}" = test ]; then
+	components
+	tint
+fi

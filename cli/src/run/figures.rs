@@ -1,6 +1,6 @@
 //! Figures of an answer: one line, or JSON.
 
-use coreai::{DeviceBytes, Report};
+use coreai::{ComputeUnitKind, DeviceBytes, Report};
 use coreai_tasks::language::{StopReason, Turn, peak_host_bytes};
 use serde_json::{Value, json};
 
@@ -80,7 +80,12 @@ pub fn device_bytes(bytes: &DeviceBytes) -> Value {
 
 /// Choices and fallbacks, one line each, on stderr.
 pub fn print_report(report: &Report) {
-    eprintln!("{:?} unit, {}, {:?}", report.compute_unit, report.device, report.precision);
+    let unit = match report.compute_unit {
+        ComputeUnitKind::Gpu => "GPU unit",
+        ComputeUnitKind::Cpu => "CPU unit",
+    };
+    let precision = format!("{:?}", report.precision).to_lowercase();
+    eprintln!("{unit}, {}, {precision} precision", report.device);
     for entry in &report.entries {
         let kind = if entry.fallback { "fallback" } else { "choice" };
         eprintln!("  {kind} {}: {}", entry.code, entry.message);

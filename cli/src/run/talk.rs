@@ -138,9 +138,6 @@ impl Talk {
         let model = loading::spin(format!("loading {}", path.display()), || {
             LanguageModel::load_blocking(path, device, self.context)
         })?;
-        if self.report {
-            figures::print_report(&model.model().report());
-        }
         if self.dump_plan {
             return prompt::print(&model.model().dump_plan(&model.signature().function)?);
         }
@@ -151,10 +148,16 @@ impl Talk {
         let session = ChatSession::new_blocking(&model, self.system)?;
         let interrupt = Interrupt::install(session.cancel_handle())?;
         let setup = Setup { model, session, options, json: self.json, interrupt };
-        match self.prompt {
+        let model = setup.model.clone();
+        let result = match self.prompt {
             Some(text) => prompt::run(setup, &text),
             None => chat::run(setup),
+        };
+        // Kernels are chosen when the first step of a shape runs, so the report comes last.
+        if self.report {
+            figures::print_report(&model.model().report());
         }
+        result
     }
 
     /// Whether a model was given; a verb needs none.

@@ -331,7 +331,7 @@ impl Builder<'_> {
                 return self.region(&op.regions[0], &inputs, None, depth + 1);
             }
             "controlflow.if_v1" if op.regions.len() == 2 => {
-                let cond = self.graph.fact(inputs[0]).const_ints();
+                let cond = inputs.first().and_then(|c| self.graph.fact(*c).const_ints());
                 return match cond.as_deref() {
                     Some([c]) => {
                         let region = &op.regions[usize::from(*c == 0)];
@@ -440,6 +440,7 @@ impl Builder<'_> {
         };
         if self.rules
             && let (Some(composite), Some(declared)) = (&callee.composite, declared)
+            && composite.input_names.len() == inputs.len()
             && let Some(rule) = ops::composite(&composite.name)
         {
             let facts: Vec<&Fact> = inputs.iter().map(|v| self.graph.fact(*v)).collect();

@@ -1,6 +1,6 @@
 //! From graph to plan: every live value becomes a view, a fused expression, or a step.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use coreai_asset::{Asset, ElementType};
@@ -131,6 +131,7 @@ pub fn lower(
     }
     cx.outputs().map_err(|f| place(f, "dataflow.output_v1"))?;
     cx.input_parts();
+    cx.choices();
     cx.plan.symbols = std::mem::take(&mut cx.shapes.symbols);
     cx.plan.guards = std::mem::take(&mut cx.shapes.guards);
     Ok((cx.plan, cx.report))
@@ -258,6 +259,32 @@ impl Lower<'_> {
             });
         }
         Ok(())
+    }
+
+    /// What was chosen where there was a choice, for the report.
+    fn choices(&mut self) {
+        let mut rules: BTreeMap<&str, usize> = BTreeMap::new();
+        for node in self.graph.nodes.iter().filter(|n| n.composite.is_some()) {
+            *rules.entry(&node.name).or_default() += 1;
+        }
+        let mut packed: BTreeMap<&str, usize> = BTreeMap::new();
+        for buffer in &self.plan.buffers {
+            if let Storage::Quant(format) = &buffer.storage {
+                *packed.entry(format.code.name()).or_default() += 1;
+            }
+        }
+        let list = |counts: BTreeMap<&str, usize>| {
+            counts.into_iter().map(|(name, n)| format!("{name} × {n}")).collect::<Vec<_>>().join(", ")
+        };
+        let in_place = self.states.in_place.len();
+        let found = [
+            ("rules", !rules.is_empty(), format!("composites replaced by one kernel: {}", list(rules))),
+            ("packed_weights", !packed.is_empty(), format!("weights that stay compressed: {}", list(packed))),
+            ("state_in_place", in_place > 0, format!("state updates done in place: {in_place}")),
+        ];
+        for (code, _, message) in found.into_iter().filter(|(_, there, _)| *there) {
+            self.report.push(ReportEntry { code, message, fallback: false });
+        }
     }
 
     /// Finds the inputs of which every step reads the same contiguous part.

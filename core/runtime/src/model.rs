@@ -146,6 +146,14 @@ impl AIModel {
             }
             functions.push(FunctionPlans::new(function.name.clone(), Arc::new(plan)));
         }
+        if device.is_none() && options.force_kernel.is_some() {
+            let message = "a forced kernel variant has no effect on the CPU unit".into();
+            note(
+                &mut entries,
+                ReportEntry { code: "force_kernel", message, fallback: true },
+                options.strict,
+            )?;
+        }
         if let Some(device) = device.as_ref().filter(|d| d.info().software) {
             let message = format!("{} runs shaders on the processor", device.info().name);
             entries.push(ReportEntry { code: "software_adapter", message, fallback: false });

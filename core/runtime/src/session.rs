@@ -1,5 +1,6 @@
 //! One caller's mutable side of a model: states, bound inputs, results.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -12,12 +13,16 @@ use crate::ndarray::NDArray;
 use crate::options::Precision;
 use crate::plan::{Plan, Port, SymbolSource};
 use crate::planner::{Planned, bucket};
+use crate::report::ReportEntry;
 use crate::step::Storage;
 use crate::words;
 use coreai_asset::ElementType;
 
 /// Inputs that a run passes without allocating.
 const INLINE_INPUTS: usize = 16;
+
+/// Most elements of a state, far above what any machine holds, so that byte counts cannot overflow.
+const MAX_STATE_ELEMENTS: u64 = 1 << 48;
 
 /// An output to compute and bring to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,9 +148,9 @@ impl Session {
                 let sizes = generic.states.iter().zip(&state_dims);
                 let words = sizes.map(|(p, d)| {
                     let storage = &generic.buffers[p.buffer.map_or(0, |b| b.0 as usize)].storage;
-                    vec![0u32; (Plan::storage_bytes(storage, count(d)) / 4) as usize]
+                    zeros(storage, d)
                 });
-                States::Cpu(words.collect())
+                States::Cpu(words.collect::<Result<_, _>>()?)
             }
             Unit::Gpu { device, .. } => {
                 let mut list = vec![];
@@ -412,6 +417,7 @@ impl Session {
                 let plan = planned.plan.clone();
                 let mut layout = GpuLayout::new(device, &constants, plan, states, &max, &min).await?;
                 layout.cancel_with(self.cancel.clone());
+                self.model.add_entry(kernels(&layout, &planned.plan.function))?;
                 Runner::Gpu(Box::new(layout))
             }
             _ => return Err(mixed()),
@@ -612,12 +618,38 @@ impl Session {
     }
 }
 
+/// The kernel variants of a layout, for the report.
+fn kernels(layout: &GpuLayout, function: &str) -> ReportEntry {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (kernel, _) in (0..layout.dispatches()).filter_map(|i| layout.dispatch(i)) {
+        *counts.entry(kernel).or_default() += 1;
+    }
+    let list: Vec<String> = counts.into_iter().map(|(kernel, n)| format!("{kernel} × {n}")).collect();
+    let message = format!("{function} as {} dispatches: {}", layout.dispatches(), list.join(", "));
+    ReportEntry { code: "kernels", message, fallback: false }
+}
+
 fn mixed() -> Error {
     Error::DeviceLost("the session's states are on another unit".into())
 }
 
+/// Number of elements; saturates.
 fn count(dims: &[usize]) -> u64 {
-    dims.iter().map(|d| *d as u64).product()
+    dims.iter().fold(1, |n, d| n.saturating_mul(*d as u64))
+}
+
+/// A state of zeros in host memory.
+fn zeros(storage: &Storage, dims: &[usize]) -> Result<Vec<u32>, Error> {
+    let elements = count(dims);
+    let bytes = if elements > MAX_STATE_ELEMENTS { u64::MAX } else { Plan::storage_bytes(storage, elements) };
+    let mut words = vec![];
+    let fits = usize::try_from(bytes / 4).is_ok_and(|n| words.try_reserve_exact(n).is_ok());
+    if !fits {
+        let advice = "a shorter context needs less".into();
+        return Err(Error::OutOfMemory { what: "host memory", needed: bytes, limit: 0, advice });
+    }
+    words.resize((bytes / 4) as usize, 0);
+    Ok(words)
 }
 
 /// Whether the values lie in the bucket.

@@ -33,6 +33,9 @@ fn one_per_byte(len: usize, elements: usize, bits: u32) -> bool {
 
 /// Elements of an integer or bool constant.
 pub fn integers(asset: &Asset, fact: &Fact, data: &ConstantRef, count: usize) -> Result<Vec<i64>, Fault> {
+    if count > MAX_EXPANDED_BYTES / 8 {
+        return Err(Fault::unsupported("a constant too large to expand"));
+    }
     let raw = bytes(asset, data)?;
     let stored = if data.splat { 1 } else { count };
     let bits = fact.element.bits();

@@ -186,6 +186,8 @@ impl Op for Resize {
     fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
         let x = cx.input(0)?.clone();
         let dims = cx.content(1)?.to_vec();
+        cx.input(2)?;
+        cx.input(3)?;
         if dims.len() != x.dims.len() {
             return Err(Fault::program("one output extent per axis expected"));
         }

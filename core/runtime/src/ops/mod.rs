@@ -125,7 +125,11 @@ impl InferCx<'_> {
 
     /// The axes in operand `i`.
     pub fn axes(&self, i: usize, rank: usize) -> Result<Vec<usize>, Fault> {
-        self.ints(i)?.into_iter().map(|a| wrap_axis(a, rank)).collect()
+        let axes = self.ints(i)?.into_iter().map(|a| wrap_axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
+        match axes.iter().enumerate().find(|(n, a)| axes[..*n].contains(a)) {
+            Some((_, a)) => Err(Fault::program(format!("axis {a} is named twice"))),
+            None => Ok(axes),
+        }
     }
 
     /// Makes two extents equal or fails with both.

@@ -22,6 +22,8 @@ impl Op for ShiftScale {
     fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
         let x = cx.input(0)?.clone();
         blocks(&x, cx.input(1)?)?;
+        // zero points
+        cx.input(2)?;
         Ok(vec![Fact::new(cx.element()?, x.dims)])
     }
 
@@ -79,7 +81,7 @@ fn packed(
     if !integer || !matches!(scale.element, F16 | BF16 | F32) || codes.splat || dims.is_empty() {
         return Ok(None);
     }
-    let count: u64 = dims.iter().product();
+    let count = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).unwrap_or(u64::MAX);
     let bits = u64::from(x.element.bits());
     let stored = codes.range.end - codes.range.start;
     let zero = inputs[2];
@@ -110,7 +112,7 @@ fn packed(
     };
     let source = QuantSource {
         codes: codes.clone(),
-        codes_unpacked: bits < 8 && stored == count && stored != (count * bits).div_ceil(8),
+        codes_unpacked: bits < 8 && stored == count && stored != count.saturating_mul(bits).div_ceil(8),
         scale: scale_data.clone(),
         zero,
         min,
@@ -195,12 +197,17 @@ impl Op for LutToDense {
         let out_dims = extents(cx.fact(outputs[0]))?;
         let (entries, width) = (table[rank], table[rank + 1]);
         let axis = (0..rank).find(|a| out_dims[*a] != dims[*a]).unwrap_or(0);
-        let count: u64 = dims.iter().product();
+        let count = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).unwrap_or(u64::MAX);
         let codes =
             constant::integers(cx.asset, &indices, index_data, usize::try_from(count).unwrap_or(usize::MAX))?;
         let values = constant::floats(cx.asset, &lut, lut_data)?;
-        let total: u64 = out_dims.iter().product();
-        let mut out = vec![0f32; usize::try_from(total).unwrap_or(0)];
+        let total = out_dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
+        let total =
+            total.and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= constant::MAX_EXPANDED_BYTES / 4);
+        let Some(total) = total else {
+            return Err(Fault::unsupported("palettized weights too large to expand"));
+        };
+        let mut out = vec![0f32; total];
         for (flat, value) in out.iter_mut().enumerate() {
             let mut rest = flat as u64;
             let (mut code_at, mut code_step, mut group, mut group_step, mut lane) =

@@ -533,6 +533,7 @@ impl Op for Pad {
     fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
         let x = cx.input(0)?.clone();
         let padding = cx.content(1)?;
+        cx.input(2)?;
         if padding.len() != 2 * x.dims.len() {
             return Err(Fault::program("padding needs two numbers per axis"));
         }

@@ -74,13 +74,13 @@ pub(super) fn build(mut shader: Shader<'_>, options: &Options) -> Result<Dispatc
             match mask.kind {
                 Kind::F32 => format!(
                     "      let bias = {}({at});\n      if (is_inf(bias) && bias < 0.0) {{ visible = false; \
-                     score = -3.40282347e38; }} else {{ score += bias; }}",
+                     score = -3.4028234663852886e38; }} else {{ score += bias; }}",
                     mask.load
                 ),
                 kind => {
                     let zero = if kind == Kind::I32 { "0" } else { "0u" };
                     format!(
-                        "      if ({}({at}) == {zero}) {{ visible = false; score = -3.40282347e38; }}",
+                        "      if ({}({at}) == {zero}) {{ visible = false; score = -3.4028234663852886e38; }}",
                         mask.load
                     )
                 }
