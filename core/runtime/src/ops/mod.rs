@@ -9,6 +9,7 @@ mod matmul;
 mod quantized;
 mod reduce;
 mod shape;
+mod slice;
 mod state;
 
 use std::sync::Arc;
@@ -182,6 +183,7 @@ pub fn wrap_axis(axis: i64, rank: usize) -> Result<usize, Fault> {
 pub static OPS: &[&[&dyn Op]] = &[
     elementwise::OPS,
     shape::OPS,
+    slice::OPS,
     index::OPS,
     matmul::OPS,
     reduce::OPS,
