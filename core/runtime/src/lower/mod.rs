@@ -6,7 +6,7 @@ use coreai_asset::{Asset, ElementType};
 
 use crate::expr::Expr;
 use crate::facts::{Assumptions, Fact, kind_of, product};
-use crate::graph::{Graph, Source, Val};
+use crate::graph::{Graph, Node, Source, Val};
 use crate::map::MapProg;
 use crate::ops::Fault;
 use crate::options::Precision;
@@ -228,7 +228,8 @@ impl Lower<'_> {
     /// What was chosen where there was a choice, for the report.
     fn choices(&mut self) {
         let mut rules: BTreeMap<&str, usize> = BTreeMap::new();
-        for node in self.graph.nodes.iter().filter(|n| n.composite.is_some()) {
+        let used = |n: &Node| n.outputs.iter().any(|v| self.uses[v.0 as usize] > 0);
+        for node in self.graph.nodes.iter().filter(|n| n.composite.is_some() && used(n)) {
             *rules.entry(&node.name).or_default() += 1;
         }
         let mut packed: BTreeMap<&str, usize> = BTreeMap::new();
