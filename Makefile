@@ -11,6 +11,8 @@ binary := $(or $(CARGO_TARGET_DIR),target)/release/coreai-run
 
 # Tests run optimized: kernels are too slow otherwise, and the build is shared with `make run`.
 export PROMPT
+# Mesa's device selection asks for a display and complains where there is none.
+export NODEVICE_SELECT ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
