@@ -193,7 +193,7 @@ impl Op for Row {
 
 impl Row {
     /// Host evaluation of small integer tensors.
-    fn evaluate(&self, cx: &InferCx, dims: &[Expr], element: ElementType) -> Option<Vec<Expr>> {
+    fn evaluate(&self, cx: &mut InferCx, dims: &[Expr], element: ElementType) -> Option<Vec<Expr>> {
         let count: i64 = crate::facts::product(dims).as_const()?;
         if !(0..=crate::facts::MAX_CONTENT as i64).contains(&count) {
             return None;
@@ -201,26 +201,22 @@ impl Row {
         let shape: Vec<i64> = dims.iter().map(Expr::as_const).collect::<Option<_>>()?;
         let operands: Vec<Vec<Expr>> =
             cx.inputs.iter().map(|f| broadcast_content(f, &shape)).collect::<Option<_>>()?;
-        let range = integer_range(element)?;
-        (0..count as usize)
-            .map(|i| {
-                let at = |k: usize| &operands[k][i];
-                let value = if self.is_cast() {
-                    cast_int(at(0), cx.inputs[0].element, element)?
-                } else {
-                    self.int(cx, at)?
-                };
-                // An expression stays exact only while it provably fits its type.
-                let bounds = cx.shapes.bounds(&value);
-                let fits = bounds.min >= range.0 && bounds.max <= range.1;
-                match value.as_const() {
-                    Some(_) if fits => Some(value),
-                    // Sizes: a symbolic extent expression is taken to fit; bind evaluates in i64.
-                    None => Some(value),
-                    _ => None,
-                }
-            })
-            .collect()
+        let mut values = Vec::with_capacity(count as usize);
+        // Every operand has `count` elements now.
+        for i in 0..count as usize {
+            let element_of: Vec<&Expr> = operands.iter().map(|o| &o[i]).collect();
+            let at = |k: usize| element_of[k];
+            let value = if self.is_cast() {
+                cast_int(at(0), cx.inputs[0].element, element)?
+            } else {
+                self.int(cx, at)?
+            };
+            if !fits(cx, &value, element)? {
+                return None;
+            }
+            values.push(value);
+        }
+        Some(values)
     }
 
     fn int<'e>(&self, cx: &InferCx, at: impl Fn(usize) -> &'e Expr) -> Option<Expr> {
@@ -291,7 +287,18 @@ impl Row {
     }
 }
 
-/// Integer conversion: constants saturate (OPSET §11); expressions are extents, which fit.
+/// Whether an expression stays inside its type, where arithmetic in i64 and in the type agree: proven,
+/// or assumed with a guard. Runs outside of the guard get a plan with constant extents, which wraps.
+fn fits(cx: &mut InferCx, value: &Expr, element: ElementType) -> Option<bool> {
+    let (min, max) = integer_range(element)?;
+    let name = cx.name.to_string();
+    let why = || format!("{name}: {value} must fit {}", element.name());
+    let above = min == i64::MIN || cx.shapes.require_nonnegative(&(value - &Expr::from(min)), &why);
+    let below = max == i64::MAX || cx.shapes.require_nonnegative(&(&Expr::from(max) - value), &why);
+    Some(above && below)
+}
+
+/// Integer conversion: constants saturate (OPSET §11); of expressions the caller checks that they fit.
 fn cast_int(value: &Expr, from: ElementType, to: ElementType) -> Option<Expr> {
     let from_int = is_integer(from) || from == ElementType::Bool;
     if !from_int || !(is_integer(to) || to == ElementType::Bool) {
@@ -329,4 +336,39 @@ fn broadcast_content(fact: &Fact, shape: &[i64]) -> Option<Vec<Expr>> {
             content.get(usize::try_from(at).ok()?).cloned()
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::{Bounds, Sym};
+    use crate::facts::Assumptions;
+    use crate::plan::{Symbol, SymbolSource};
+
+    /// `a - b` of two extents in an unsigned type.
+    fn difference(shapes: &mut Assumptions, a: &Expr, b: &Expr) -> Option<Vec<Expr>> {
+        let fact =
+            |e: &Expr| Fact::new(ElementType::UI32, vec![Expr::one()]).with_content(Some(vec![e.clone()]));
+        let inputs = [fact(a), fact(b)];
+        let declared = [Fact::new(ElementType::UI32, vec![Expr::one()])];
+        let name = "primitive.sub_v1";
+        let mut cx = InferCx { name, inputs: &inputs, composite: None, declared: &declared, shapes };
+        let facts = super::super::find(name)?.infer(&mut cx).ok()?;
+        facts[0].content.as_ref().map(|c| c.to_vec())
+    }
+
+    #[test]
+    fn an_unsigned_difference_is_guarded_against_wrapping() {
+        let mut shapes = Assumptions::default();
+        let bounds = Bounds { min: 1, max: i64::from(i32::MAX) };
+        for axis in 0..2 {
+            shapes.symbol(Symbol { source: SymbolSource::InputDim { input: 0, axis }, bounds }, None);
+        }
+        let (s, q) = (Expr::from(Sym(0)), Expr::from(Sym(1)));
+        assert_eq!(difference(&mut shapes, &s, &q), Some(vec![&s - &q]));
+        let guard = shapes.guards.iter().find(|g| g.expr == &s - &q).expect("a guard");
+        assert!(guard.expr.eval(&[3, 5]) < 0, "a run with s < q is refused");
+        // Constants that would wrap are left to the device.
+        assert_eq!(difference(&mut shapes, &Expr::from(3i64), &Expr::from(5i64)), None);
+    }
 }
