@@ -7,6 +7,7 @@ pub mod expr;
 mod facts;
 pub mod gpu;
 mod graph;
+mod host;
 mod lower;
 pub mod map;
 mod model;

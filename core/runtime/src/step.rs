@@ -170,6 +170,19 @@ pub enum PadMode {
     Symmetric,
 }
 
+/// How `scatter_along_axis` combines an update with what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum ScatterMode {
+    Update,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Max,
+    Min,
+}
+
 /// What a step computes. `reads` and `writes` are the step's views; dims are given as `[..]`.
 ///
 /// Integer parameters that are fixed at planning are plain numbers; everything that may depend on

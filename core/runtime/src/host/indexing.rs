@@ -1,0 +1,6 @@
+//! Gather, scatter, non-zero and ranges.
+
+use super::Eval;
+
+/// The family.
+pub(super) const OPS: &[(&[&str], Eval)] = &[];
