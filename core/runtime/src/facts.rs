@@ -32,6 +32,11 @@ impl Fact {
         Fact { element, dims, content: None, constant: None }
     }
 
+    /// A token: it orders and carries nothing.
+    pub fn token() -> Fact {
+        Fact::new(ElementType::Bool, vec![]).with_content(Some(vec![Expr::zero()]))
+    }
+
     /// The same with elements, when there are as many as the extents say and not too many.
     pub fn with_content(mut self, content: Option<Vec<Expr>>) -> Fact {
         self.content = content.filter(|c| c.len() <= MAX_CONTENT).map(Arc::new);

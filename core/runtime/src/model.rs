@@ -1,5 +1,6 @@
 //! Assets, and models specialized for a device.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -8,10 +9,12 @@ use futures::lock::Mutex as AsyncMutex;
 
 use crate::error::Error;
 use crate::gpu::{DeviceBytes, GpuConstants, GpuDevice};
+use crate::graph::{flatten, replay};
 use crate::options::{ComputeUnitKind, SpecializationOptions};
-use crate::plan::Plan;
-use crate::planner::{self, FunctionPlans, Planned, Variant};
+use crate::planner::Planned;
+use crate::program::{self, BuildCx, PlanStage, Program};
 use crate::report::{Report, ReportEntry};
+use crate::select;
 use crate::session::Session;
 
 /// Version of [`Report`]'s JSON form.
@@ -103,7 +106,7 @@ pub struct AIModel {
     pub(crate) asset: Arc<AIModelAsset>,
     pub(crate) options: SpecializationOptions,
     pub(crate) unit: Unit,
-    functions: Vec<FunctionPlans>,
+    functions: Vec<Arc<Program>>,
     entries: Mutex<Vec<ReportEntry>>,
 }
 
@@ -138,13 +141,15 @@ impl AIModel {
     ) -> Result<Arc<AIModel>, Error> {
         let mut entries = vec![];
         let mut functions = vec![];
+        let cx = BuildCx { asset: &asset.asset, options: &options, gpu: device.is_some() };
         for function in asset.entry_points() {
-            let (plan, mut found) = planner::plan(&asset.asset, function, &options, &Variant::default())?;
-            supported(&plan, device.is_some())?;
-            for entry in found.drain(..) {
+            let mut found = vec![];
+            let built = program::function(&cx, function, &mut found)?;
+            found.extend(placed(&built, device.is_some()));
+            for entry in found {
                 note(&mut entries, entry, options.strict)?;
             }
-            functions.push(FunctionPlans::new(function.name.clone(), Arc::new(plan)));
+            functions.push(Arc::new(built));
         }
         if device.is_none() && options.force_kernel.is_some() {
             let message = "a forced kernel variant has no effect on the CPU unit".into();
@@ -162,8 +167,9 @@ impl AIModel {
             None => Unit::Cpu,
             Some(device) => {
                 let mut constants = GpuConstants::new(device.clone());
-                for f in &functions {
-                    constants.load(&f.generic, asset.asset.source().as_ref(), progress).await?;
+                for stage in functions.iter().flat_map(|f| f.plan_stages()) {
+                    let plan = &stage.plans.generic;
+                    constants.load(plan, asset.asset.source().as_ref(), progress).await?;
                 }
                 Unit::Gpu { device, constants: AsyncMutex::new(constants) }
             }
@@ -237,35 +243,48 @@ impl AIModel {
         pollster::block_on(self.session(function, shapes))
     }
 
-    /// Plans of a function, by position among the entry points.
-    pub(crate) fn plans(&self, name: &str) -> Result<(usize, &FunctionPlans), Error> {
-        self.functions.iter().enumerate().find(|(_, f)| f.name == name).ok_or_else(|| Error::NoFunction {
+    /// The program of an entry point.
+    pub(crate) fn program(&self, name: &str) -> Result<&Arc<Program>, Error> {
+        self.functions.iter().find(|f| f.graph.function == name).ok_or_else(|| Error::NoFunction {
             name: name.into(),
-            available: self.functions.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
+            available: self
+                .functions
+                .iter()
+                .map(|f| f.graph.function.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
         })
     }
 
-    /// The plan for symbol values, made when needed.
+    /// The plan of a stage for symbol values, made when needed.
     pub(crate) fn plan_for(
         &self,
-        function: usize,
+        program: &Program,
+        stage: &PlanStage,
         values: &[i64],
         rows: Option<(usize, usize)>,
     ) -> Result<Planned, Error> {
-        let plans = &self.functions[function];
-        let source = self
-            .asset
-            .asset
-            .function(&plans.name)
-            .ok_or_else(|| Error::NoFunction { name: plans.name.clone(), available: String::new() })?;
-        plans.find(values, rows, &|variant| {
-            let (plan, found) = planner::plan(&self.asset.asset, source, &self.options, variant)?;
-            supported(&plan, matches!(self.unit, Unit::Gpu { .. }))?;
+        let asset = &self.asset.asset;
+        let cx = BuildCx { asset, options: &self.options, gpu: matches!(self.unit, Unit::Gpu { .. }) };
+        stage.plans.find(values, rows, &|variant| {
+            let mut graph = if program.whole {
+                let name = &program.graph.function;
+                let function = asset
+                    .function(name)
+                    .ok_or_else(|| Error::NoFunction { name: name.clone(), available: String::new() })?;
+                flatten(asset, function, &program.options, &variant.fixed)?
+            } else {
+                replay(&program.graph, &stage.segment, &variant.fixed)?
+            };
+            if let Some((output, rows)) = variant.rows {
+                select::last_rows(&mut graph, output, rows)?;
+            }
+            let mut made = program::plan(&cx, &graph).map_err(|f| f.error)?;
             let mut entries = self.lock();
-            for entry in found {
+            for entry in made.entries.drain(..) {
                 note(&mut entries, entry, self.options.strict)?;
             }
-            Ok(plan)
+            Ok(made)
         })
     }
 
@@ -274,9 +293,9 @@ impl AIModel {
         note(&mut self.lock(), entry, self.options.strict)
     }
 
-    /// Readable text of the generic plan of a function.
+    /// Readable text of the stages and generic plans of a function.
     pub fn dump_plan(&self, function: &str) -> Result<String, Error> {
-        Ok(self.plans(function)?.1.generic.to_string())
+        Ok(self.program(function)?.to_string())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ReportEntry>> {
@@ -295,20 +314,18 @@ fn note(entries: &mut Vec<ReportEntry>, entry: ReportEntry, strict: bool) -> Res
     Ok(())
 }
 
-/// Refuses a plan with a step the GPU has no kernel for.
-fn supported(plan: &Plan, gpu: bool) -> Result<(), Error> {
-    if !gpu {
-        return Ok(());
+/// What the host evaluates between the plans, for the report.
+fn placed(program: &Program, gpu: bool) -> Vec<ReportEntry> {
+    let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    for (node, why) in program.host_nodes() {
+        *counts.entry((node.name.to_string(), why)).or_default() += 1;
     }
-    for step in &plan.steps {
-        if let Err(reason) = crate::gpu::kernels::supports(plan, step) {
-            return Err(Error::Unsupported {
-                function: plan.function.clone(),
-                op: step.origin.op.to_string(),
-                source_line: step.origin.source.as_ref().map(|s| s.to_string()),
-                reason: format!("{reason}; the CPU unit runs it"),
-            });
-        }
-    }
-    Ok(())
+    let name = &program.graph.function;
+    let entry = |((op, why), n): ((String, &str), usize)| ReportEntry {
+        code: "host_op",
+        message: format!("{name}: {op} × {n} between plans, one at a time on the processor: {why}"),
+        // The processor is where the CPU unit computes anyway.
+        fallback: gpu,
+    };
+    counts.into_iter().map(entry).collect()
 }

@@ -22,6 +22,8 @@ pub enum SymbolSource {
         /// Axis.
         axis: usize,
     },
+    /// Known only in a later part of the program; plans have none of these.
+    Later,
     /// Element of a small integer input.
     InputElement {
         /// Input number.

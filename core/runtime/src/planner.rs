@@ -2,15 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use coreai_asset::{Asset, Function};
-
 use crate::error::Error;
-use crate::graph::{self, Fixed};
-use crate::lower;
-use crate::options::SpecializationOptions;
+use crate::expr::Expr;
+use crate::graph::Fixed;
 use crate::plan::{Plan, SymbolSource};
 use crate::report::ReportEntry;
-use crate::select;
 
 /// What a plan was made for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,18 +17,14 @@ pub struct Variant {
     pub rows: Option<(usize, usize)>,
 }
 
-/// Plans one variant. Returns the plan and its fallbacks.
-pub fn plan(
-    asset: &Asset,
-    function: &Function,
-    options: &SpecializationOptions,
-    variant: &Variant,
-) -> Result<(Plan, Vec<ReportEntry>), Error> {
-    let mut graph = graph::flatten(asset, function, options.rules, &variant.fixed)?;
-    if let Some((output, rows)) = variant.rows {
-        select::last_rows(&mut graph, output, rows)?;
-    }
-    lower::lower(asset, &graph, options.precision, options.rules)
+/// A plan as it was made.
+pub struct Made {
+    /// The plan.
+    pub plan: Plan,
+    /// Elements of the values that the host computes for later stages.
+    pub contents: Vec<Arc<Vec<Expr>>>,
+    /// Choices and fallbacks.
+    pub entries: Vec<ReportEntry>,
 }
 
 /// A plan with the variant it serves.
@@ -42,6 +34,8 @@ pub struct Planned {
     pub variant: Variant,
     /// Plan.
     pub plan: Arc<Plan>,
+    /// Elements of the values that the host computes for later stages.
+    pub contents: Arc<Vec<Arc<Vec<Expr>>>>,
 }
 
 impl Planned {
@@ -67,10 +61,11 @@ pub struct FunctionPlans {
 
 impl FunctionPlans {
     /// Starts with the generic plan.
-    pub fn new(name: String, generic: Arc<Plan>) -> FunctionPlans {
+    pub fn new(name: String, generic: Made) -> FunctionPlans {
+        let (generic, contents) = (Arc::new(generic.plan), Arc::new(generic.contents));
         let symbols = vec![None; generic.symbols.len()];
         let variant = Variant { fixed: Fixed { symbols }, rows: None };
-        let variants = Mutex::new(vec![Planned { variant, plan: generic.clone() }]);
+        let variants = Mutex::new(vec![Planned { variant, plan: generic.clone(), contents }]);
         FunctionPlans { name, generic, variants }
     }
 
@@ -83,7 +78,7 @@ impl FunctionPlans {
         &self,
         values: &[i64],
         rows: Option<(usize, usize)>,
-        make: &dyn Fn(&Variant) -> Result<Plan, Error>,
+        make: &dyn Fn(&Variant) -> Result<Made, Error>,
     ) -> Result<Planned, Error> {
         let unit = |i: usize| {
             let dim = matches!(self.generic.symbols[i].source, SymbolSource::InputDim { .. });
@@ -97,8 +92,9 @@ impl FunctionPlans {
             let planned = match known {
                 Some(p) => p,
                 None => {
-                    let plan = Arc::new(make(&variant)?);
-                    let planned = Planned { variant, plan };
+                    let made = make(&variant)?;
+                    let (plan, contents) = (Arc::new(made.plan), Arc::new(made.contents));
+                    let planned = Planned { variant, plan, contents };
                     self.lock().push(planned.clone());
                     planned
                 }
@@ -131,7 +127,7 @@ impl FunctionPlans {
 /// Upper bound of the bucket a symbol value falls in: arenas and bind groups are made for it.
 pub fn bucket(source: SymbolSource, fixed: bool, value: i64) -> i64 {
     match source {
-        SymbolSource::StateDim { .. } => value,
+        SymbolSource::StateDim { .. } | SymbolSource::Later => value,
         _ if fixed => value,
         SymbolSource::InputElement { .. } => i64::from(i32::MAX),
         SymbolSource::InputDim { .. } if value <= 8 => 8,

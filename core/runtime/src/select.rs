@@ -7,7 +7,7 @@ use coreai_asset::ElementType;
 use crate::error::Error;
 use crate::expr::Expr;
 use crate::facts::Fact;
-use crate::graph::{Graph, Source, Val};
+use crate::graph::{Graph, NewNode, Source, Val};
 use crate::ops;
 
 /// Replaces output `output` by its last `rows` rows (second to last axis) and pushes the slice
@@ -47,8 +47,9 @@ fn push(graph: &mut Graph, uses: &[u32], v: Val, axis: usize, rows: usize) -> Re
         if node.outputs.len() == 1
             && let Some(axes) = node.op.slice_through(axis, &facts, &fact)
         {
-            let (op, name, attrs) = (node.op, node.name.clone(), node.attrs.clone());
-            let (composite, source) = (node.composite.clone(), node.origin.source.clone());
+            let mut new = NewNode::plain(node.op, node.name.clone(), vec![]);
+            (new.attrs, new.region) = (node.attrs.clone(), node.region.clone());
+            (new.composite, new.source) = (node.composite.clone(), node.origin.source.clone());
             let mut sliced = Vec::with_capacity(inputs.len());
             for (input, axis) in inputs.into_iter().zip(axes) {
                 sliced.push(match axis {
@@ -57,7 +58,8 @@ fn push(graph: &mut Graph, uses: &[u32], v: Val, axis: usize, rows: usize) -> Re
                 });
             }
             let declared = [Fact::new(fact.element, vec![])];
-            return Ok(graph.node(op, name, sliced, attrs, composite, &declared, source)?[0]);
+            new.inputs = sliced;
+            return Ok(graph.node(new, &declared)?[0]);
         }
     }
     slice(graph, v, axis, rows)
@@ -80,5 +82,5 @@ fn slice(graph: &mut Graph, v: Val, axis: usize, rows: usize) -> Result<Val, Err
         return Err(Error::Input { name: name.to_string(), reason: "missing from the op table".into() });
     };
     let declared = [Fact::new(fact.element, vec![])];
-    Ok(graph.node(op, name, vec![v, start, end, stride], vec![], None, &declared, None)?[0])
+    Ok(graph.node(NewNode::plain(op, name, vec![v, start, end, stride]), &declared)?[0])
 }

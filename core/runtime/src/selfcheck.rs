@@ -45,7 +45,7 @@ pub(crate) async fn run(
             (Some(fixed), _) => fixed,
             (None, SymbolSource::InputDim { .. }) => INPUT_EXTENT,
             (None, SymbolSource::StateDim { .. }) => STATE_EXTENT,
-            (None, SymbolSource::InputElement { .. }) => 0,
+            (None, SymbolSource::InputElement { .. } | SymbolSource::Later) => 0,
         })
         .collect();
     let mut entries = vec![];

@@ -4,6 +4,7 @@ use coreai_asset::ElementType;
 use half::{bf16, f16};
 
 use crate::error::Error;
+use crate::host;
 
 use crate::step::Storage;
 
@@ -26,6 +27,10 @@ pub fn from_bytes(element: ElementType, bytes: &[u8], out: &mut Vec<u32>) -> Res
         SI8 | SI4 | SI2 => out.extend(bytes.iter().map(|b| i32::from(*b as i8) as u32)),
         UI8 | UI6 | UI4 | UI3 | UI2 | UI1 => out.extend(bytes.iter().map(|b| u32::from(*b))),
         Bool => out.extend(bytes.iter().map(|b| u32::from(*b != 0))),
+        F8E5M2 | F8E4M3FN | F8E8M0FN | F4E2M1FN | TF32 => {
+            let reals = host::reals(element, bytes).ok_or_else(|| unsupported(element))?;
+            out.extend(reals.iter().map(|v| (*v as f32).to_bits()));
+        }
         _ => return Err(unsupported(element)),
     }
     Ok(())
@@ -43,6 +48,10 @@ pub fn to_bytes(element: ElementType, words: &[u32]) -> Result<Vec<u8>, Error> {
         SI16 | UI16 => words.iter().flat_map(|w| (*w as u16).to_le_bytes()).collect(),
         SI8 | SI4 | SI2 | UI8 | UI6 | UI4 | UI3 | UI2 | UI1 => words.iter().map(|w| *w as u8).collect(),
         Bool => words.iter().map(|w| u8::from(*w != 0)).collect(),
+        F8E5M2 | F8E4M3FN | F8E8M0FN | F4E2M1FN | TF32 => {
+            let reals = words.iter().map(|w| f64::from(float(w)));
+            host::float_bytes(element, reals).ok_or_else(|| unsupported(element))?
+        }
         _ => return Err(unsupported(element)),
     })
 }

@@ -37,7 +37,8 @@ fn unsupported(element: ElementType) -> Fault {
     Fault::Unsupported(format!("{} values", element.name()))
 }
 
-fn reals(element: ElementType, d: &[u8]) -> Option<Vec<f64>> {
+/// Dense little-endian real floats as float64; `None` for other types.
+pub fn reals(element: ElementType, d: &[u8]) -> Option<Vec<f64>> {
     use ElementType::*;
     let two = |b: &[u8]| u16::from_le_bytes([b[0], b[1]]);
     Some(match element {
@@ -101,7 +102,8 @@ pub fn encode(element: ElementType, shape: &[usize], values: &Elements) -> Resul
     NDArray::new(element, shape.to_vec(), data).map_err(|e| Fault::Program(e.to_string()))
 }
 
-fn float_bytes(element: ElementType, values: impl Iterator<Item = f64>) -> Option<Vec<u8>> {
+/// Real floats rounded once to nearest even; `None` for other types.
+pub fn float_bytes(element: ElementType, values: impl Iterator<Item = f64>) -> Option<Vec<u8>> {
     use ElementType::*;
     Some(match element {
         F64 => values.flat_map(f64::to_le_bytes).collect(),

@@ -16,9 +16,10 @@ mod windows;
 
 use coreai_asset::{Attribute, ElementType};
 
+use crate::error::Error;
 use crate::ndarray::NDArray;
 
-pub use elements::{Elements, decode, encode};
+pub use elements::{Elements, decode, encode, float_bytes, reals};
 
 /// Most bytes of one result: a wrong program must not exhaust memory.
 pub const MAX_RESULT_BYTES: usize = 1 << 32;
@@ -37,6 +38,19 @@ pub enum Fault {
         /// Extent of the indexed axis.
         extent: i64,
     },
+}
+
+impl Fault {
+    /// The error with its place.
+    pub fn at(self, function: &str, op: &str, source_line: Option<&str>) -> Error {
+        let (function, op) = (function.to_string(), op.to_string());
+        let source_line = source_line.map(str::to_string);
+        match self {
+            Fault::Unsupported(reason) => Error::Unsupported { function, op, source_line, reason },
+            Fault::Program(reason) => Error::Program { function, op, source_line, reason },
+            Fault::Index { index, extent } => Error::IndexOutOfRange { op, index, extent },
+        }
+    }
 }
 
 /// A region of scalar ops with two arguments, `(accumulator, element) → value`, as `reduce`,

@@ -9,6 +9,7 @@ use crate::expr::Expr;
 use crate::facts::{Fact, kind_of, product};
 use crate::graph::Val;
 use crate::map::{Instr, MapOp, MapProg};
+use crate::ndarray::NDArray;
 use crate::ops::{Fault, constant};
 use crate::step::{BufferId, Kernel, Kind, QuantSource, Role, Round, Storage, View};
 
@@ -19,6 +20,11 @@ impl Lower<'_> {
         let kind = self.kind(fact.element)?;
         if let Some(id) = self.constants.get(&v) {
             return Ok(View::whole(*id, fact.dims));
+        }
+        if let Some(array) = self.graph.folded.get(&v) {
+            let id = self.folded_buffer(array, kind)?;
+            self.constants.insert(v, id);
+            return Ok(View::whole(id, fact.dims));
         }
         if fact.constant.is_some() {
             let id = self.constant_buffer(&fact, kind)?;
@@ -54,6 +60,30 @@ impl Lower<'_> {
         let flat = self.temp_of(kind, vec![Expr::from(content.len())]);
         self.push(Kernel::Map(prog), vec![], flat.clone(), Round::None, None);
         Ok(View::whole(flat.buffer, fact.dims))
+    }
+
+    /// A constant that was computed on the host, in the storage of its dtype.
+    fn folded_buffer(&mut self, array: &NDArray, kind: Kind) -> Result<BufferId, Fault> {
+        use ElementType::*;
+        let storage = match array.element {
+            F16 => Storage::F16,
+            BF16 => Storage::BF16,
+            SI8 => Storage::Byte { signed: true },
+            UI8 | Bool => Storage::Byte { signed: false },
+            _ => Storage::Word,
+        };
+        let mut bytes = match storage {
+            Storage::Word => {
+                let mut words = vec![];
+                crate::words::from_bytes(array.element, &array.data, &mut words)
+                    .map_err(|e| Fault::unsupported(e.to_string()))?;
+                bytemuck::cast_slice(&words).to_vec()
+            }
+            _ => array.data.clone(),
+        };
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        self.note("expanded_weight", format!("{} weights are expanded on the host", array.element.name()));
+        Ok(self.buffer(Role::Host(Arc::new(bytes)), kind, storage, Expr::from(array.len())))
     }
 
     fn constant_buffer(&mut self, fact: &Fact, kind: Kind) -> Result<BufferId, Fault> {
@@ -151,9 +181,16 @@ impl Lower<'_> {
                 _ => None,
             };
         }
+        if kind_of(fact.element)? != Kind::F32 {
+            return None;
+        }
+        if let Some(array) = self.graph.folded.get(&v).filter(|a| a.len() == 1) {
+            let mut words = vec![];
+            crate::words::from_bytes(array.element, &array.data, &mut words).ok()?;
+            return words.first().copied();
+        }
         let data = fact.constant.as_ref()?;
-        let single = data.splat || fact.elements().is(1);
-        if !single || kind_of(fact.element)? != Kind::F32 {
+        if !(data.splat || fact.elements().is(1)) {
             return None;
         }
         let one = Fact::new(fact.element, vec![]);

@@ -49,13 +49,23 @@ pub struct Lower<'a> {
     node: usize,
 }
 
+/// Why a graph cannot be lowered.
+pub struct Failure {
+    /// The node, when one is to blame.
+    pub node: Option<usize>,
+    /// Something is missing here, as opposed to: the program is wrong.
+    pub unsupported: bool,
+    /// What to tell the caller.
+    pub error: crate::Error,
+}
+
 /// Lowers a graph. Returns the plan and the fallbacks taken.
 pub fn lower(
     asset: &Asset,
     graph: &Graph,
     precision: Precision,
     fuse: bool,
-) -> Result<(Plan, Vec<ReportEntry>), crate::Error> {
+) -> Result<(Plan, Vec<ReportEntry>), Failure> {
     let live = live_nodes(graph);
     let uses = use_counts(graph, &live);
     let mut cx = Lower {
@@ -82,8 +92,10 @@ pub fn lower(
         report: vec![],
         node: 0,
     };
-    let place = |fault: Fault, name: &str| {
-        fault.at(&graph.function, &crate::step::Origin { op: name.into(), node: 0, source: None })
+    let place = |fault: Fault, name: &str| Failure {
+        node: None,
+        unsupported: fault.unsupported,
+        error: fault.at(&graph.function, &crate::step::Origin { op: name.into(), node: 0, source: None }),
     };
     cx.ports().map_err(|f| place(f, "dataflow.graph_v1"))?;
     for (at, node) in graph.nodes.iter().enumerate() {
@@ -91,7 +103,11 @@ pub fn lower(
             continue;
         }
         cx.node = at;
-        node.op.lower(&mut cx, at).map_err(|f| f.at(&graph.function, &node.origin))?;
+        node.op.lower(&mut cx, at).map_err(|f| Failure {
+            node: Some(at),
+            unsupported: f.unsupported,
+            error: f.at(&graph.function, &node.origin),
+        })?;
     }
     cx.outputs().map_err(|f| place(f, "dataflow.output_v1"))?;
     cx.input_parts();
@@ -140,8 +156,8 @@ fn use_counts(graph: &Graph, live: &[bool]) -> Vec<u32> {
     uses
 }
 
-/// Storage and host conversion of an input, output or state of this element type.
-fn state_storage(element: ElementType) -> Storage {
+/// Storage of a state of this element type.
+pub fn state_storage(element: ElementType) -> Storage {
     match element {
         ElementType::F16 => Storage::F16,
         ElementType::BF16 => Storage::BF16,

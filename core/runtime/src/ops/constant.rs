@@ -4,6 +4,8 @@ use coreai_asset::{Asset, ConstantRef, ElementType};
 
 use super::Fault;
 use crate::facts::Fact;
+use crate::host::{Elements, encode};
+use crate::ndarray::NDArray;
 
 /// Largest constant expanded on the host; larger ones stay references.
 pub const MAX_EXPANDED_BYTES: usize = 1 << 30;
@@ -70,6 +72,49 @@ pub fn integers(asset: &Asset, fact: &Fact, data: &ConstantRef, count: usize) ->
         out.resize(count, out.first().copied().unwrap_or(0));
     }
     Ok(out)
+}
+
+/// A constant as a host tensor.
+pub fn array(asset: &Asset, fact: &Fact, data: &ConstantRef) -> Result<NDArray, Fault> {
+    let shape = fact.dims.iter().map(|d| d.as_const().and_then(|d| usize::try_from(d).ok()));
+    let Some(shape) = shape.collect::<Option<Vec<usize>>>() else {
+        return Err(Fault::program("a constant of dynamic extents"));
+    };
+    let width = (fact.element.bits() as usize).div_ceil(8);
+    let count = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+    let Some(count) = count.filter(|n| n.checked_mul(width).is_some_and(|b| b <= MAX_EXPANDED_BYTES)) else {
+        return Err(Fault::unsupported("a constant too large to expand"));
+    };
+    let raw = bytes(asset, data)?;
+    let stored = if data.splat { count.min(1) } else { count };
+    let bits = fact.element.bits();
+    let mut elements: Vec<u8> = if bits < 8 {
+        let unpacked = one_per_byte(raw.len(), stored, bits);
+        (0..stored).map(|i| code_at(&raw, bits, i, unpacked) as u8).collect()
+    } else {
+        raw.get(..stored * width).ok_or_else(|| Fault::program("a constant is too short"))?.to_vec()
+    };
+    if matches!(fact.element, ElementType::SI4 | ElementType::SI2) {
+        let shift = 8 - bits;
+        elements.iter_mut().for_each(|b| *b = ((*b << shift) as i8 >> shift) as u8);
+    }
+    if data.splat {
+        elements = elements.repeat(count);
+    }
+    NDArray::new(fact.element, shape, elements).map_err(|e| Fault::program(e.to_string()))
+}
+
+/// The host tensor of a value that is constant.
+pub fn of_fact(asset: &Asset, fact: &Fact) -> Result<NDArray, Fault> {
+    match (&fact.constant, fact.const_ints()) {
+        (Some(data), _) => array(asset, fact, data),
+        (None, Some(ints)) => {
+            let shape = fact.dims.iter().filter_map(|d| d.as_const()).map(|d| d as usize);
+            let fault = |e| Fault::program(format!("{e:?}"));
+            encode(fact.element, &shape.collect::<Vec<_>>(), &Elements::Int(ints)).map_err(fault)
+        }
+        (None, None) => Err(Fault::program("not a constant")),
+    }
 }
 
 /// Elements of a constant of any real type as float32.

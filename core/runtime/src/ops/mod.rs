@@ -6,6 +6,7 @@ mod conv;
 mod elementwise;
 mod index;
 mod matmul;
+mod program;
 mod quantized;
 mod reduce;
 mod shape;
@@ -14,15 +15,21 @@ mod state;
 
 use std::sync::Arc;
 
-use coreai_asset::Composite;
+use coreai_asset::{Attribute, Composite};
 
 use crate::error::Error;
 use crate::expr::Expr;
 use crate::facts::{Assumptions, Fact};
+use crate::host::Region;
 use crate::lower::Lower;
 use crate::step::Origin;
 
 pub use composite::find as composite;
+
+/// Nodes that only the host evaluates.
+pub static HOST: program::OnHost = program::OnHost;
+/// Nodes with regions.
+pub static CONTROL: program::Control = program::Control;
 
 /// One op: its names, its type rule with host evaluation, and what it becomes in a plan.
 pub trait Op: Sync {
@@ -50,19 +57,29 @@ pub trait Op: Sync {
 /// Why an op cannot be planned; [`Fault::at`] adds where.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    unsupported: bool,
-    reason: String,
+    /// This runtime lacks something, as opposed to: the program is wrong.
+    pub unsupported: bool,
+    /// Operand whose elements would have to be known before this point.
+    pub needs: Option<usize>,
+    /// What is missing or wrong.
+    pub reason: String,
 }
 
 impl Fault {
     /// This runtime lacks something.
     pub fn unsupported(reason: impl Into<String>) -> Fault {
-        Fault { unsupported: true, reason: reason.into() }
+        Fault { unsupported: true, needs: None, reason: reason.into() }
     }
 
     /// The program is wrong.
     pub fn program(reason: impl Into<String>) -> Fault {
-        Fault { unsupported: false, reason: reason.into() }
+        Fault { unsupported: false, needs: None, reason: reason.into() }
+    }
+
+    /// The elements of operand `i` decide a shape but only the device knows them.
+    pub fn needs(i: usize) -> Fault {
+        let reason = format!("operand {i} decides a shape but is known only on the device");
+        Fault { unsupported: true, needs: Some(i), reason }
     }
 
     /// The error with its place.
@@ -83,6 +100,10 @@ pub struct InferCx<'a> {
     pub name: &'a str,
     /// Operand facts.
     pub inputs: &'a [Fact],
+    /// Inherent attributes.
+    pub attrs: &'a [(&'static str, Attribute)],
+    /// The region of `reduce`, `reduce_index` and `scatter_nd`.
+    pub region: Option<&'a Region>,
     /// The composite's declaration.
     pub composite: Option<&'a Composite>,
     /// What the file declares of the results; dynamic extents are −1.
@@ -104,16 +125,17 @@ impl InferCx<'_> {
 
     /// Elements of integer operand `i` as expressions.
     pub fn content(&self, i: usize) -> Result<Arc<Vec<Expr>>, Fault> {
-        self.input(i)?.content.clone().ok_or_else(|| {
-            Fault::unsupported(format!("operand {i} decides a shape but is known only on the device"))
-        })
+        self.input(i)?.content.clone().ok_or_else(|| Fault::needs(i))
     }
 
     /// Elements of integer operand `i`, all constant.
     pub fn ints(&self, i: usize) -> Result<Vec<i64>, Fault> {
-        self.input(i)?
-            .const_ints()
-            .ok_or_else(|| Fault::unsupported(format!("operand {i} must be a constant")))
+        let input = self.input(i)?;
+        match (input.const_ints(), &input.content) {
+            (Some(ints), _) => Ok(ints),
+            (None, Some(_)) => Err(Fault::unsupported(format!("operand {i} must be a constant"))),
+            (None, None) => Err(Fault::needs(i)),
+        }
     }
 
     /// The axis in operand `i`, wrapped once into `rank`.

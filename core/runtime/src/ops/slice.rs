@@ -84,8 +84,15 @@ fn lowered_ranges(cx: &mut Lower, node: usize) -> Result<Vec<Range1>, Fault> {
     let (inputs, _) = cx.node_values(node);
     let facts: Vec<Fact> = inputs.iter().map(|v| cx.fact(*v).clone()).collect();
     let name = cx.graph.nodes[node].name.clone();
-    let mut infer =
-        InferCx { name: &name, inputs: &facts, composite: None, declared: &[], shapes: &mut cx.shapes };
+    let mut infer = InferCx {
+        name: &name,
+        inputs: &facts,
+        attrs: &[],
+        region: None,
+        composite: None,
+        declared: &[],
+        shapes: &mut cx.shapes,
+    };
     ranges(&mut infer, &facts[0])
 }
 

@@ -4,14 +4,9 @@ use super::{Fault, InferCx, Op};
 use crate::facts::Fact;
 use crate::graph::Source;
 use crate::lower::Lower;
-use coreai_asset::ElementType;
 
 /// The family's ops.
 pub static OPS: &[&dyn Op] = &[&Token, &ReadHandle, &WriteHandle];
-
-fn token() -> Fact {
-    Fact::new(ElementType::Bool, vec![])
-}
 
 /// Tokens only order; the node list is ordered already.
 struct Token;
@@ -22,7 +17,7 @@ impl Op for Token {
     }
 
     fn infer(&self, _: &mut InferCx) -> Result<Vec<Fact>, Fault> {
-        Ok(vec![token()])
+        Ok(vec![Fact::token()])
     }
 
     fn lower(&self, _: &mut Lower, _: usize) -> Result<(), Fault> {
@@ -43,7 +38,7 @@ impl Op for ReadHandle {
 
     fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
         let handle = cx.input(0)?;
-        Ok(vec![Fact::new(handle.element, handle.dims.clone()), token()])
+        Ok(vec![Fact::new(handle.element, handle.dims.clone()), Fact::token()])
     }
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
@@ -84,7 +79,7 @@ impl Op for WriteHandle {
         for (a, b) in handle.dims.iter().zip(&value.dims) {
             cx.unify(a, b)?;
         }
-        Ok(vec![token()])
+        Ok(vec![Fact::token()])
     }
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {

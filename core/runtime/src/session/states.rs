@@ -1,7 +1,8 @@
 //! The states of a session: reading, writing, growing, forking.
 
-use super::{Runner, Session, States, check_shape, count, mixed};
+use super::{Execution, Session, States, check_shape, count, mixed};
 use crate::error::Error;
+use crate::lower::state_storage;
 use crate::ndarray::NDArray;
 use crate::plan::{Plan, Port};
 use crate::step::Storage;
@@ -12,31 +13,30 @@ const MAX_STATE_ELEMENTS: u64 = 1 << 48;
 
 impl Session {
     fn state_index(&self, name: &str) -> Result<usize, Error> {
-        let found = self.generic.states.iter().position(|p| p.name == name);
+        let found = self.program.states.iter().position(|p| p.name == name);
         found.ok_or_else(|| Error::Input { name: name.into(), reason: "no such state".into() })
     }
 
-    fn state_storage(&self, state: usize) -> &Storage {
-        let buffer = self.generic.states[state].buffer.map_or(0, |b| b.0 as usize);
-        &self.generic.buffers[buffer].storage
+    fn state_storage(&self, state: usize) -> Storage {
+        state_storage(self.program.states[state].element)
     }
 
     /// Extents of a state.
     pub fn state_shape(&self, name: &str) -> Result<&[usize], Error> {
-        Ok(&self.state_dims[self.state_index(name)?])
+        Ok(&self.shared.state_dims[self.state_index(name)?])
     }
 
     /// Copies a state to the host.
     pub async fn read_state(&self, name: &str) -> Result<NDArray, Error> {
         let state = self.state_index(name)?;
-        let elements = count(&self.state_dims[state]) as usize;
+        let elements = count(&self.shared.state_dims[state]) as usize;
         let storage = self.state_storage(state);
-        let unpacked = match &self.states {
-            States::Cpu(list) => words::unpack(storage, &list[state], elements),
-            States::Gpu(list) => words::unpack(storage, &list[state].read().await?, elements),
+        let unpacked = match &self.shared.states {
+            States::Cpu(list) => words::unpack(&storage, &list[state], elements),
+            States::Gpu(list) => words::unpack(&storage, &list[state].read().await?, elements),
         };
-        let element = self.generic.states[state].element;
-        NDArray::new(element, self.state_dims[state].clone(), words::to_bytes(element, &unpacked)?)
+        let element = self.program.states[state].element;
+        NDArray::new(element, self.shared.state_dims[state].clone(), words::to_bytes(element, &unpacked)?)
     }
 
     /// Blocking twin of [`Session::read_state`].
@@ -48,12 +48,12 @@ impl Session {
     /// Replaces a state's content; the shape must be the state's.
     pub fn write_state(&mut self, name: &str, array: &NDArray) -> Result<(), Error> {
         let state = self.state_index(name)?;
-        let port = &self.generic.states[state];
-        if port.element != array.element || self.state_dims[state] != array.shape {
+        let port = &self.program.states[state];
+        if port.element != array.element || self.shared.state_dims[state] != array.shape {
             let reason = format!(
                 "is {} {:?}, got {} {:?}",
                 port.element.name(),
-                self.state_dims[state],
+                self.shared.state_dims[state],
                 array.element.name(),
                 array.shape
             );
@@ -61,8 +61,8 @@ impl Session {
         }
         let mut elements = vec![];
         words::from_bytes(array.element, &array.data, &mut elements)?;
-        let packed = words::pack(self.state_storage(state), &elements);
-        match &mut self.states {
+        let packed = words::pack(&self.state_storage(state), &elements);
+        match &mut self.shared.states {
             States::Cpu(list) => list[state] = packed,
             States::Gpu(list) => list[state].write(0, &packed)?,
         }
@@ -73,14 +73,14 @@ impl Session {
     /// shapes have; new ones are zero.
     pub async fn resize_state(&mut self, name: &str, shape: &[usize]) -> Result<(), Error> {
         let state = self.state_index(name)?;
-        let new = state_shape(&self.generic.states[state], Some(shape))?;
-        let old = std::mem::replace(&mut self.state_dims[state], new.clone());
+        let new = state_shape(&self.program.states[state], Some(shape))?;
+        let old = std::mem::replace(&mut self.shared.state_dims[state], new.clone());
         if old == new {
             return Ok(());
         }
-        let storage = self.state_storage(state).clone();
+        let storage = self.state_storage(state);
         let wide = |d: &[usize]| d.iter().map(|d| *d as u64).collect::<Vec<u64>>();
-        let grown = match &mut self.states {
+        let grown = match &mut self.shared.states {
             States::Gpu(list) => list[state].grow(&wide(&old), &wide(&new)).await.map(|s| list[state] = s),
             States::Cpu(list) => {
                 let elements = words::unpack(&storage, &list[state], count(&old) as usize);
@@ -89,12 +89,14 @@ impl Session {
             }
         };
         if let Err(e) = grown {
-            self.state_dims[state] = old;
+            self.shared.state_dims[state] = old;
             return Err(e);
         }
         // Layouts hold the old buffer.
-        self.prepared.retain(|p| matches!(p.runner, Runner::Cpu(_)));
-        self.last = None;
+        match &mut self.execution {
+            Execution::Plan(runner) => runner.states_moved(),
+            Execution::Staged { runner, .. } => runner.for_each(&mut |r| r.states_moved()),
+        }
         Ok(())
     }
 
@@ -107,15 +109,15 @@ impl Session {
     /// A second session with a copy of the states.
     pub async fn fork(&self) -> Result<Session, Error> {
         let shapes: Vec<(&str, &[usize])> = self
-            .generic
+            .program
             .states
             .iter()
-            .zip(&self.state_dims)
+            .zip(&self.shared.state_dims)
             .map(|(p, d)| (p.name.as_str(), d.as_slice()))
             .collect();
-        let name = self.generic.function.clone();
-        let mut other = Session::new(self.model.clone(), &name, &shapes).await?;
-        match (&self.states, &mut other.states) {
+        let name = self.program.graph.function.clone();
+        let mut other = Session::new(self.shared.model.clone(), &name, &shapes).await?;
+        match (&self.shared.states, &mut other.shared.states) {
             (States::Cpu(from), States::Cpu(to)) => to.clone_from(from),
             (States::Gpu(from), States::Gpu(to)) => {
                 for (from, to) in from.iter().zip(to) {
