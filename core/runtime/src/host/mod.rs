@@ -9,9 +9,11 @@ mod elements;
 mod elementwise;
 mod indexing;
 mod movement;
+mod operands;
 mod order;
 mod products;
 mod reduce;
+mod region;
 mod windows;
 
 use coreai_asset::{Attribute, ElementType};
