@@ -108,14 +108,25 @@ pub fn float_bytes(element: ElementType, values: impl Iterator<Item = f64>) -> O
     Some(match element {
         F64 => values.flat_map(f64::to_le_bytes).collect(),
         F32 | TF32 => values.flat_map(|v| (v as f32).to_le_bytes()).collect(),
-        F16 => values.flat_map(|v| f16::from_f64(v).to_le_bytes()).collect(),
-        BF16 => values.flat_map(|v| bf16::from_f64(v).to_le_bytes()).collect(),
+        F16 => values.flat_map(|v| f16::from_f32(odd_f32(v)).to_le_bytes()).collect(),
+        BF16 => values.flat_map(|v| bf16::from_f32(odd_f32(v)).to_le_bytes()).collect(),
         F8E5M2 => values.map(|v| small_code(v, 5, 2, 57344.0, 0x7c)).collect(),
         F8E4M3FN => values.map(|v| small_code(v, 4, 3, 448.0, 0x7f)).collect(),
         F8E8M0FN => values.map(power_code).collect(),
         F4E2M1FN => values.map(e2m1_code).collect(),
         _ => return None,
     })
+}
+
+/// A float32 that rounds to narrower types as `value` does: an inexact one is cut off and made odd,
+/// so that it is never mistaken for a tie.
+fn odd_f32(value: f64) -> f32 {
+    let near = value as f32;
+    if value.is_nan() || f64::from(near) == value {
+        return near;
+    }
+    let beyond = f64::from(near).abs() > value.abs();
+    f32::from_bits((near.to_bits() - u32::from(beyond)) | 1)
 }
 
 fn int_bytes(element: ElementType, values: &[i64]) -> Option<Vec<u8>> {
@@ -222,6 +233,19 @@ mod tests {
             let values = decode(&array).unwrap();
             assert_eq!(encode(element, &array.shape, &values).unwrap(), array, "{element}");
         }
+    }
+
+    #[test]
+    fn halves_round_once() {
+        // Just above the tie between 1 and the next float16; float32 would round it to the tie.
+        let above = 1.0 + 2f64.powi(-11) + 2f64.powi(-40);
+        let halves = [above, -above, 1.0 + 2f64.powi(-11), 1e300, 2f64.powi(-25), 2f64.powi(-25) * 1.001];
+        let array = encode(ElementType::F16, &[6], &Elements::Real(halves.to_vec())).unwrap();
+        let codes: Vec<u16> = array.data.chunks(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+        assert_eq!(codes, [0x3c01, 0xbc01, 0x3c00, 0x7c00, 0, 1]);
+        let above = 1.0 + 2f64.powi(-8) + 2f64.powi(-40);
+        let array = encode(ElementType::BF16, &[1], &Elements::Real(vec![above])).unwrap();
+        assert_eq!(array.data, [0x81, 0x3f]);
     }
 
     #[test]

@@ -4,14 +4,23 @@
 //! Values are computed in float64 or 64-bit integers and rounded once to the declared type. Plain
 //! loops: this is the definition that everything faster is compared with.
 
+mod cast;
+mod complex;
 mod compress;
+mod convolution;
+mod copies;
 mod elements;
 mod elementwise;
 mod indexing;
 mod movement;
+mod numbers;
+mod operands;
 mod order;
 mod products;
+mod real;
 mod reduce;
+mod region;
+mod whole;
 mod windows;
 
 use coreai_asset::{Attribute, ElementType};
