@@ -122,6 +122,9 @@ fn element(name: &str) -> Option<ElementType> {
         "uint16" => UI16,
         "uint8" => UI8,
         "bool" => Bool,
+        "complex64" => ComplexF32,
+        "float8_e4m3fn" => F8E4M3FN,
+        "float8_e5m2" => F8E5M2,
         _ => return None,
     })
 }

@@ -1,5 +1,7 @@
 //! A planned function: steps over buffers, symbols with their sources, guards.
 
+use std::collections::BTreeSet;
+
 use coreai_asset::ElementType;
 
 use crate::expr::{Bounds, Expr, Sym};
@@ -101,6 +103,17 @@ impl Plan {
         expr.bounds(&|Sym(s)| {
             self.symbols.get(s as usize).map_or(Bounds { min: 0, max: i64::from(i32::MAX) }, |s| s.bounds)
         })
+    }
+
+    /// Symbols that decide how large a buffer is.
+    pub fn size_symbols(&self) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        for buffer in &self.buffers {
+            buffer.elements.symbols(&mut |Sym(s)| {
+                found.insert(s as usize);
+            });
+        }
+        found
     }
 
     /// Bytes that the steps' operands occupy in memory, each operand of each step counted once: what

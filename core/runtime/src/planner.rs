@@ -125,13 +125,14 @@ impl FunctionPlans {
 }
 
 /// Upper bound of the bucket a symbol value falls in: arenas and bind groups are made for it.
-pub fn bucket(source: SymbolSource, fixed: bool, value: i64) -> i64 {
+/// `size`: the symbol decides how large a buffer is.
+pub fn bucket(source: SymbolSource, fixed: bool, size: bool, value: i64) -> i64 {
     match source {
         SymbolSource::StateDim { .. } | SymbolSource::Later => value,
         _ if fixed => value,
-        SymbolSource::InputElement { .. } => i64::from(i32::MAX),
-        SymbolSource::InputDim { .. } if value <= 8 => 8,
-        SymbolSource::InputDim { .. } => {
+        SymbolSource::InputElement { .. } if !size => i64::from(i32::MAX),
+        _ if value <= 8 => 8,
+        _ => {
             let v = u64::try_from(value).unwrap_or(0).max(16);
             i64::try_from(v.next_power_of_two()).unwrap_or(i64::MAX)
         }

@@ -128,7 +128,7 @@ impl GpuLayout {
                 self.plan.inputs.len()
             )));
         }
-        for (port, words) in self.plan.inputs.iter().zip(inputs) {
+        for (port, words) in self.plan.inputs.iter().zip(inputs).filter(|(p, _)| p.buffer.is_some()) {
             let expected = port.dims.iter().fold(1i64, |n, d| n.saturating_mul(d.eval(values)));
             if i64::try_from(words.len()).ok() != Some(expected) {
                 return Err(Error::Input {
