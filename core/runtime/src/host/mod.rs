@@ -4,6 +4,7 @@
 //! Values are computed in float64 or 64-bit integers and rounded once to the declared type. Plain
 //! loops: this is the definition that everything faster is compared with.
 
+mod blocks;
 mod cast;
 mod complex;
 mod compress;
@@ -11,15 +12,18 @@ mod convolution;
 mod copies;
 mod elements;
 mod elementwise;
+mod folds;
 mod indexing;
 mod movement;
 mod numbers;
 mod operands;
 mod order;
 mod products;
+mod quantize;
 mod real;
 mod reduce;
 mod region;
+mod sampling;
 mod whole;
 mod windows;
 
@@ -110,10 +114,14 @@ const FAMILIES: &[&[(&[&str], Eval)]] = &[
     movement::OPS,
     indexing::OPS,
     products::OPS,
+    convolution::OPS,
     windows::OPS,
+    sampling::OPS,
     reduce::OPS,
+    folds::OPS,
     order::OPS,
     compress::OPS,
+    quantize::OPS,
 ];
 
 /// Whether the evaluator has the op.
