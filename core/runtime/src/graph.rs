@@ -350,6 +350,7 @@ impl Builder<'_> {
             return Err(self.fault(&op.name, source, Fault::unsupported("a result is not a tensor")));
         };
         if let Some(implementation) = ops::find(&op.name) {
+            implementation.regions(&op.regions).map_err(|f| self.fault(&op.name, source.clone(), f))?;
             return self.add(
                 implementation,
                 op.name.clone(),

@@ -8,13 +8,15 @@ mod index;
 mod matmul;
 mod quantized;
 mod reduce;
+mod resample;
+mod scatter;
 mod shape;
 mod slice;
 mod state;
 
 use std::sync::Arc;
 
-use coreai_asset::Composite;
+use coreai_asset::{Composite, Region};
 
 use crate::error::Error;
 use crate::expr::Expr;
@@ -34,6 +36,11 @@ pub trait Op: Sync {
 
     /// Emits views and steps for node `node` of the graph being lowered.
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault>;
+
+    /// Checks the regions of an op that has some.
+    fn regions(&self, _regions: &[Region]) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// Whether the op reads or writes states (never merged, never dropped when it writes).
     fn effects(&self) -> bool {
@@ -188,6 +195,8 @@ pub static OPS: &[&[&dyn Op]] = &[
     matmul::OPS,
     reduce::OPS,
     conv::OPS,
+    scatter::OPS,
+    resample::OPS,
     quantized::OPS,
     state::OPS,
 ];
