@@ -201,7 +201,7 @@ rows! {
     /// Arc cosine
     Acos 1 f: |a, _, _| a.acos(), "facos($0)"; i: |a, _, _| a, ""; u: |a, _, _| a, "";
     /// Inverse hyperbolic cosine
-    Acosh 1 f: |a, _, _| libm::acoshf(a), "facosh($0)"; i: |a, _, _| a, ""; u: |a, _, _| a, "";
+    Acosh 1 f: |a, _, _| if a < 1.0 { f32::NAN } else { libm::acoshf(a) }, "facosh($0)"; i: |a, _, _| a, ""; u: |a, _, _| a, "";
     /// Arc sine
     Asin 1 f: |a, _, _| a.asin(), "fasin($0)"; i: |a, _, _| a, ""; u: |a, _, _| a, "";
     /// Inverse hyperbolic sine

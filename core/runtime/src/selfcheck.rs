@@ -139,6 +139,8 @@ fn family(plan: &Plan, step: &Step) -> String {
             format!("{weights} {} {}", norm.is_some(), if rows { "one row" } else { "rows" })
         }
         Kernel::Reduce { op, .. } => format!("{op:?}"),
+        Kernel::ScatterAlong { mode, .. } => format!("{mode:?}"),
+        Kernel::Resize { nearest, .. } | Kernel::Sample { nearest } => format!("{nearest}"),
         Kernel::Norm(norm) => format!("{}", norm.center),
         Kernel::Attention { causal, mask, sinks, .. } => format!("{causal} {mask} {sinks}"),
         _ => String::new(),
@@ -165,9 +167,9 @@ fn cut(plan: &Plan, step: &Step, values: &[i64]) -> Case {
         let elements = usize::try_from(buffer.elements.eval(values)).unwrap_or(0);
         numbers.insert(id, states.len());
         // The only index that every table has is 0.
-        let gathers = matches!(step.kernel, Kernel::GatherNd | Kernel::GatherAlong { .. });
+        let indices = step.kernel.indexes() && step.reads.get(1).is_some_and(|v| v.buffer == id);
         let operand = match buffer.kind {
-            Kind::I32 if gathers => vec![0; elements],
+            Kind::I32 if indices => vec![0; elements],
             kind => made_up(kind, elements),
         };
         states.push(words::pack(&buffer.storage, &operand));

@@ -170,7 +170,8 @@ pub enum PadMode {
     Symmetric,
 }
 
-/// How `scatter_along_axis` combines an update with what is there.
+/// How `scatter_along_axis` combines an update with what is there. Of bools, `Add` and `Max` are or,
+/// `Sub` is exclusive or, the others are and. A NaN update neither is larger nor smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum ScatterMode {
@@ -252,6 +253,20 @@ pub enum Kernel {
         /// Axis of the index.
         axis: usize,
     },
+    /// `scatter_along_axis`: `reads[0]` x, `reads[1]` index (I32), `reads[2]` updates with the dims of
+    /// the index; they differ from those of x along the axis only. `writes[0]` x with the updates
+    /// applied in row-major order, so that of equal indices the last one wins or all of them count.
+    /// Indices as in [`Kernel::GatherNd`].
+    ScatterAlong {
+        /// Axis of the index.
+        axis: usize,
+        /// How an update combines with what is there.
+        mode: ScatterMode,
+    },
+    /// `scatter_nd` that replaces: `reads[0]` x `[d_0.., rest..]`, `reads[1]` index (I32)
+    /// `[outer.., q]`, `reads[2]` updates `[outer.., rest..]`, `writes[0]` x with the updates; of equal
+    /// indices the last wins. Indices as in [`Kernel::GatherNd`].
+    ScatterNd,
     /// `pad`: `writes[0].dims = reads[0].dims + before + after`. `before` per axis; `value` is the
     /// bit pattern for [`PadMode::Constant`].
     Pad {
@@ -292,15 +307,20 @@ pub enum Kernel {
         /// Per spatial axis.
         dilation: Vec<u32>,
     },
-    /// `interpolate`: per axis `coord = (o + 0.5 - offset) / scale - 0.5`, clamped to the edge;
-    /// N-linear, or nearest with ties to even.
+    /// `interpolate`: `reads[0]` x, `reads[1]` scale and `reads[2]` offset (F32, `[rank]`). Per axis
+    /// `coord = (o + 0.5 - offset) / scale - 0.5`, clamped to the edge; N-linear, or nearest with ties
+    /// to even. Integers are interpolated as floats and truncated.
     Resize {
         /// Nearest neighbour instead of linear.
         nearest: bool,
-        /// Per axis.
-        scale: Vec<f32>,
-        /// Per axis.
-        offset: Vec<f32>,
+        /// Per axis, whether it may be resampled; the others have scale 1, offset 0 and keep their extent.
+        sampled: Vec<bool>,
+    },
+    /// `interpolate_coordinates`: `reads[0]` x, `reads[1]` coordinates (F32) `[n, rank]`, `writes[0]`
+    /// `[n]`. Clamped and rounded as in [`Kernel::Resize`].
+    Sample {
+        /// Nearest neighbour instead of linear.
+        nearest: bool,
     },
     /// Inclusive scan along the last axis. Sum, Product, Min or Max.
     Scan {
@@ -319,6 +339,16 @@ pub enum Kernel {
     /// Index (U32) of the first largest element of the last axis; NaN never wins.
     /// `reads[0]` `[.., n]`, `writes[0]` `[..]`.
     ArgMax,
+}
+
+impl Kernel {
+    /// Whether operand 1 holds indices that are checked while the kernel runs.
+    pub fn indexes(&self) -> bool {
+        matches!(
+            self,
+            Kernel::GatherNd | Kernel::GatherAlong { .. } | Kernel::ScatterNd | Kernel::ScatterAlong { .. }
+        )
+    }
 }
 
 /// One step of a plan.

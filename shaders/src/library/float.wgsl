@@ -66,23 +66,23 @@ fn bf16_bits(x: f32) -> u32 {
 fn round_bf16(x: f32) -> f32 { return from_bits(bf16_bits(x) << 16u); }
 //@ round_small
 // To a float type of at most 8 bits: nearest even with `mantissa` fraction bits and least normal
-// exponent `least`; magnitudes that round above `most` become `beyond`, whose sign is x's.
-fn round_small(x: f32, mantissa: i32, least: i32, most: f32, beyond: u32) -> f32 {
+// exponent `least`; magnitudes above `most` become `beyond` with x's sign, and NaN becomes `nan`.
+fn round_small(x: f32, mantissa: i32, least: i32, most: f32, beyond: u32, nan: u32) -> f32 {
   let u = bitcast<u32>(x);
-  if (is_nan(x) || order_key(x) == 0) { return x; }
-  if (!is_inf(x)) {
-    let fraction = max(i32((u >> 23u) & 0xffu) - 127, least) - mantissa;
-    let y = round(x * bitcast<f32>((127 - fraction) << 23u)) * bitcast<f32>((127 + fraction) << 23u);
-    if (abs(y) <= most) { return y; }
-  }
-  return from_bits(beyond | (u & 0x80000000u));
+  if (is_nan(x)) { return from_bits(nan); }
+  if (order_key(x) == 0) { return x; }
+  if ((u & 0x7fffffffu) > bitcast<u32>(most)) { return from_bits(beyond | (u & 0x80000000u)); }
+  let fraction = max(i32((u >> 23u) & 0xffu) - 127, least) - mantissa;
+  return round(x * bitcast<f32>((127 - fraction) << 23u)) * bitcast<f32>((127 + fraction) << 23u);
 }
 //@ round_power
-// To the nearest power of two, ties to the larger; other than positive numbers give NaN.
+// To the nearest power of two, ties to the larger. Negative numbers and those below 2^-126 give 2^-127;
+// zero and what is not finite give NaN.
 fn round_power(x: f32) -> f32 {
   let u = bitcast<u32>(x);
-  if (u == 0u || u >= 0x7f800000u) { return fnan(); }
-  if (u < 0x600000u) { return from_bits(0x400000u); }
+  let magnitude = u & 0x7fffffffu;
+  if (magnitude == 0u || magnitude >= 0x7f800000u) { return fnan(); }
+  if (u < 0x800000u || u > 0x80000000u) { return from_bits(0x400000u); }
   return bitcast<f32>(min((u + 0x400000u) & 0x7f800000u, 0x7f000000u));
 }
 //@ f2i

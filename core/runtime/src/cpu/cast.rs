@@ -84,36 +84,39 @@ fn small_float(to: ElementType, x: f32) -> f32 {
     match to {
         ElementType::F8E5M2 => round_to(x, 2, -14, 57344.0, f32::INFINITY),
         ElementType::F8E4M3FN => round_to(x, 3, -6, 448.0, f32::NAN),
+        // Has no NaN.
+        ElementType::F4E2M1FN if x.is_nan() => 0.0,
         ElementType::F4E2M1FN => round_to(x, 1, 0, 6.0, 6.0),
         ElementType::F8E8M0FN => power_of_two(x),
         _ => x,
     }
 }
 
-/// Nearest even with `mantissa` fraction bits and least normal exponent `least`; magnitudes that
-/// round above `max` become `beyond`.
+/// Nearest even with `mantissa` fraction bits and least normal exponent `least`; magnitudes above `max`
+/// become `beyond`, also those that rounding would bring back to `max`.
 fn round_to(x: f32, mantissa: i32, least: i32, max: f32, beyond: f32) -> f32 {
     if x == 0.0 || x.is_nan() {
         return x;
     }
-    if x.is_infinite() {
+    if x.abs() > max {
         return beyond.copysign(x);
     }
     let exponent = ((x.to_bits() >> 23 & 0xff) as i32 - 127).max(least);
     let unit = 2f64.powi(exponent - mantissa);
-    let rounded = ((f64::from(x) / unit).round_ties_even() * unit) as f32;
-    if rounded.abs() > max { beyond.copysign(x) } else { rounded }
+    ((f64::from(x) / unit).round_ties_even() * unit) as f32
 }
 
-/// Nearest power of two, ties to the larger; only positive values are representable.
+/// Nearest power of two, ties to the larger. Negative numbers and those below 2^-126 give 2^-127, the
+/// least; zero and what is not finite give NaN.
 fn power_of_two(x: f32) -> f32 {
-    if x.is_nan() || x <= 0.0 || x.is_infinite() {
+    if x == 0.0 || !x.is_finite() {
         return f32::NAN;
     }
-    let exponent = f64::from(x).log2().floor() as i32;
-    let low = 2f64.powi(exponent);
-    let up = i32::from(f64::from(x) >= 1.5 * low);
-    2f64.powi((exponent + up).clamp(-127, 127)) as f32
+    let (bits, least) = (x.to_bits(), 0x40_0000);
+    if x < f32::MIN_POSITIVE {
+        return f32::from_bits(least);
+    }
+    f32::from_bits(((bits + 0x40_0000) & 0x7f80_0000).min(0x7f00_0000))
 }
 
 /// Rounds floats in place.

@@ -8,15 +8,15 @@ use super::memory::Operand;
 use super::{Env, Fault, threads};
 
 /// Remembers one index that was out of range; the loop goes on with a clamped one.
-struct Offender(AtomicU64);
+pub(super) struct Offender(AtomicU64);
 
 impl Offender {
-    fn new() -> Offender {
+    pub fn new() -> Offender {
         Offender(AtomicU64::new(0))
     }
 
     /// Wraps a negative index once; records what is out of range. `extent` is not 0.
-    fn wrap(&self, index: i32, extent: usize) -> usize {
+    pub fn wrap(&self, index: i32, extent: usize) -> usize {
         let wrapped = if index < 0 { i64::from(index) + extent as i64 } else { i64::from(index) };
         if (0..extent as i64).contains(&wrapped) {
             return wrapped as usize;
@@ -27,7 +27,7 @@ impl Offender {
         0
     }
 
-    fn check(self) -> Result<(), Fault> {
+    pub fn check(self) -> Result<(), Fault> {
         match self.0.into_inner() {
             0 => Ok(()),
             record => {

@@ -21,6 +21,7 @@ mod quantized;
 mod reduce;
 mod resize;
 mod rope;
+mod scatter;
 mod simd;
 mod sort;
 mod step;

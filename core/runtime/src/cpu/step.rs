@@ -12,7 +12,8 @@ use super::pool::Pool;
 use super::quantized::{Part, Quantized};
 use super::rope::{self, Rope};
 use super::{
-    CpuExecutor, Env, Fault, Memory, cast, gather, map, matmul, norm, pad, pool, reduce, resize, sort,
+    CpuExecutor, Env, Fault, Memory, cast, gather, map, matmul, norm, pad, pool, reduce, resize, scatter,
+    sort,
 };
 
 /// Everything that operands can be read from.
@@ -215,13 +216,14 @@ fn kernel(
         }
         Kernel::GatherNd => gather::gather_nd(reads, dims, out, env),
         Kernel::GatherAlong { axis } => gather::gather_along(*axis, reads, dims, out, env),
+        Kernel::ScatterAlong { axis, mode } => scatter::scatter_along(*axis, *mode, reads, dims, out, env),
+        Kernel::ScatterNd => scatter::scatter_nd(reads, dims, out, env),
         Kernel::Pad { mode, before, value } => pad::pad(*mode, before, *value, reads, dims, out, env),
         Kernel::Pool { op, kernel, stride, dilation } => {
             pool::pool(&Pool { op: *op, kernel, stride, dilation }, reads, dims, out, env)
         }
-        Kernel::Resize { nearest, scale, offset } => {
-            resize::resize(*nearest, scale, offset, reads, dims, out, env)
-        }
+        Kernel::Resize { nearest, .. } => resize::resize(*nearest, reads, dims, out, env),
+        Kernel::Sample { nearest } => resize::sample(*nearest, reads, dims, out, env),
         Kernel::Scan { op, reverse } => reduce::scan(*op, *reverse, reads, dims, out, env),
         Kernel::Sort { descending, indices } => sort::sort(*descending, *indices, reads, dims, out, env),
         Kernel::ArgMax => reduce::argmax(reads, dims, out, env),

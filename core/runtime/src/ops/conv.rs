@@ -1,6 +1,4 @@
-//! Convolution, pooling and resampling.
-
-use coreai_asset::Attribute;
+//! Convolution and pooling.
 
 use super::{Fault, InferCx, Op};
 use crate::expr::{Expr, Func};
@@ -9,7 +7,7 @@ use crate::lower::Lower;
 use crate::step::{Kernel, ReduceOp};
 
 /// The family's ops.
-pub static OPS: &[&dyn Op] = &[&Conv, &ConvTranspose, &Pool, &Resize];
+pub static OPS: &[&dyn Op] = &[&Conv, &ConvTranspose, &Pool];
 
 fn counts(cx: &Lower, v: crate::graph::Val) -> Result<Vec<u32>, Fault> {
     let ints = cx.fact(v).const_ints().ok_or_else(|| Fault::unsupported("a computed window parameter"))?;
@@ -173,40 +171,5 @@ impl Op for Pool {
             dilation: counts(cx, inputs[3])?,
         };
         cx.step(kernel, vec![x], outputs[0])
-    }
-}
-
-struct Resize;
-
-impl Op for Resize {
-    fn names(&self) -> &'static [&'static str] {
-        &["primitive.interpolate_v1"]
-    }
-
-    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
-        let x = cx.input(0)?.clone();
-        let dims = cx.content(1)?.to_vec();
-        cx.input(2)?;
-        cx.input(3)?;
-        if dims.len() != x.dims.len() {
-            return Err(Fault::program("one output extent per axis expected"));
-        }
-        Ok(vec![Fact::new(x.element, dims)])
-    }
-
-    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
-        let (inputs, outputs) = cx.node_values(node);
-        let nearest = match cx.graph.nodes[node].attrs.iter().find(|(n, _)| *n == "interpolation_mode") {
-            Some((_, Attribute::Enum { value: 0, .. })) => false,
-            Some((_, Attribute::Enum { value: 1, .. })) => true,
-            other => return Err(Fault::unsupported(format!("interpolation mode {other:?}"))),
-        };
-        let rank = cx.fact(inputs[0]).dims.len();
-        let (scale, offset) = (cx.const_floats(inputs[2])?, cx.const_floats(inputs[3])?);
-        if scale.len() != rank || offset.len() != rank {
-            return Err(Fault::program("one scale and offset per axis expected"));
-        }
-        let x = cx.view(inputs[0])?;
-        cx.step(Kernel::Resize { nearest, scale, offset }, vec![x], outputs[0])
     }
 }

@@ -9,6 +9,8 @@ mod matmul;
 mod program;
 mod quantized;
 mod reduce;
+mod resample;
+mod scatter;
 mod shape;
 mod slice;
 mod state;
@@ -210,6 +212,8 @@ pub static OPS: &[&[&dyn Op]] = &[
     matmul::OPS,
     reduce::OPS,
     conv::OPS,
+    scatter::OPS,
+    resample::OPS,
     quantized::OPS,
     state::OPS,
 ];

@@ -68,16 +68,62 @@ fn casts_follow_the_format() {
     assert_eq!(cast(Kind::I32, &ints(&[-1, 9]), E::UI32, Kind::U32), [0, 9]);
     assert_eq!(cast(Kind::U32, &[u32::MAX], E::SI32, Kind::I32), [i32::MAX as u32]);
     assert_eq!(cast(Kind::I32, &ints(&[16_777_217]), E::F32, Kind::F32), floats(&[16_777_216.0]));
-    let x = floats(&[1.06, 464.0, 465.0, 1e9, -0.0009765625, 0.001, 448.0]);
-    let want = floats(&[1.0, 448.0, f32::NAN, f32::NAN, -0.0, 0.001953125, 448.0]);
-    let got = cast(Kind::F32, &x, E::F8E4M3FN, Kind::F32);
-    for (got, want) in got.iter().zip(want) {
-        let (got, want) = (f32::from_bits(*got), f32::from_bits(want));
-        assert!(got == want || got.is_nan() && want.is_nan(), "{got} {want}");
-    }
-    let x = floats(&[61440.0, 61439.0, 1.1, 1.3]);
-    assert_eq!(cast(Kind::F32, &x, E::F8E5M2, Kind::F32), floats(&[f32::INFINITY, 57344.0, 1.0, 1.25]));
-    assert_eq!(cast(Kind::F32, &floats(&[5.1, 9.0, 0.2]), E::F4E2M1FN, Kind::F32), floats(&[6.0, 6.0, 0.0]));
+}
+
+/// Values recorded from Apple's CPU runtime.
+#[test]
+fn casts_to_the_smallest_floats() {
+    use ElementType as E;
+    let (nan, inf) = (f32::NAN, f32::INFINITY);
+    let p = |e: i32| 2f32.powi(e);
+    let check = |to: E, pairs: &[(f32, f32)]| {
+        let x: Vec<u32> = pairs.iter().map(|(x, _)| x.to_bits()).collect();
+        for (got, (x, want)) in cast(Kind::F32, &x, to, Kind::F32).into_iter().zip(pairs) {
+            let got = f32::from_bits(got);
+            assert!(
+                got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(),
+                "{to:?} {x}: {got} {want}"
+            );
+        }
+    };
+    check(
+        E::F8E5M2,
+        &[
+            (0.0, 0.0),
+            (-0.0, -0.0),
+            (nan, nan),
+            (inf, inf),
+            (57344.0, 57344.0),
+            (57344.004, inf),
+            (-61439.0, -inf),
+        ],
+    );
+    check(
+        E::F8E5M2,
+        &[(p(-14), p(-14)), (p(-16), p(-16)), (p(-17), 0.0), (-p(-17), -0.0), (1.0001 * p(-17), p(-16))],
+    );
+    check(E::F8E5M2, &[(3.0 * p(-17), p(-15)), (1.125, 1.0), (1.375, 1.5), (1.1251, 1.25)]);
+    check(
+        E::F8E4M3FN,
+        &[(nan, nan), (-inf, nan), (448.0, 448.0), (448.0001, nan), (-449.0, nan), (p(-9), p(-9))],
+    );
+    check(
+        E::F8E4M3FN,
+        &[(-p(-10), -0.0), (3.0 * p(-10), p(-8)), (1.0625, 1.0), (1.1875, 1.25), (1.06251, 1.125)],
+    );
+    check(
+        E::F4E2M1FN,
+        &[(nan, 0.0), (inf, 6.0), (-7.0, -6.0), (0.25, 0.0), (-0.26, -0.5), (0.75, 1.0), (-1e-30, -0.0)],
+    );
+    check(E::F4E2M1FN, &[(1.25, 1.0), (1.75, 2.0), (2.5, 2.0), (3.5, 4.0), (5.0, 4.0), (5.1, 6.0)]);
+    check(
+        E::F8E8M0FN,
+        &[(0.0, nan), (-0.0, nan), (inf, nan), (-inf, nan), (nan, nan), (-1.0, p(-127)), (1e-45, p(-127))],
+    );
+    check(
+        E::F8E8M0FN,
+        &[(1.5 * p(-127), p(-127)), (1.5 * p(-126), p(-125)), (1.4, 1.0), (1.5, 2.0), (3.4e38, p(127))],
+    );
 }
 
 #[test]

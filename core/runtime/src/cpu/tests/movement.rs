@@ -137,3 +137,78 @@ fn linear_and_nearest_resampling() {
     );
     assert_eq!(got, [1.0, 3.0]);
 }
+
+/// Values recorded from Apple's CPU runtime.
+#[test]
+fn scatter_modes() {
+    use crate::step::ScatterMode::*;
+    let nan = f32::NAN;
+    for (mode, want, others) in [
+        (Update, [nan, 0.0, 3.0, 3.0], [1.0, 7.0, 0.0, 4.0]),
+        (Add, [nan, 2.0, 3.0, 7.0], [1.0, nan, 0.0, 4.0]),
+        (Sub, [nan, 2.0, 3.0, 1.0], [1.0, nan, -0.0, 4.0]),
+        (Mul, [nan, 0.0, 3.0, 12.0], [1.0, nan, -0.0, 4.0]),
+        (Div, [nan, f32::INFINITY, 3.0, 4.0 / 3.0], [1.0, nan, nan, 4.0]),
+        (Max, [1.0, 2.0, 3.0, 4.0], [1.0, nan, 0.0, 4.0]),
+        (Min, [0.5, 0.0, 3.0, 3.0], [1.0, nan, -0.0, 4.0]),
+    ] {
+        for (x, index, updates, want) in [
+            ([1.0, 2.0, 3.0, 4.0], [0, 0, -1, 1], [0.5, nan, 3.0, 0.0], want),
+            ([1.0, nan, -0.0, 4.0], [1, 1, 2, 1], [5.0, nan, 0.0, 7.0], others),
+        ] {
+            let mut case = Case::default();
+            let (x, updates, index) = (case.floats(&x), case.floats(&updates), case.ints(&index));
+            let reads = vec![view(x, &[4]), view(index, &[4]), view(updates, &[4])];
+            let got = case.run_f32(Kernel::ScatterAlong { axis: 0, mode }, reads, &[4]);
+            for (got, want) in got.iter().zip(want) {
+                assert!(
+                    got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(),
+                    "{mode:?} {got} {want}"
+                );
+            }
+        }
+    }
+    for (mode, want) in [(Update, 0b0011), (Add, 0b0111), (Sub, 0b0110), (Mul, 0b0000), (Max, 0b0111)] {
+        let mut case = Case::default();
+        let x = case.words(Kind::Bool, vec![1, 0, 1, 0]);
+        let updates = case.words(Kind::Bool, vec![0, 1, 1, 0]);
+        let index = case.ints(&[0, 0, 1, 2]);
+        let reads = vec![view(x, &[4]), view(index, &[4]), view(updates, &[4])];
+        let got = case.run(Kernel::ScatterAlong { axis: 0, mode }, reads, &[4], Kind::Bool).unwrap();
+        assert_eq!(got.iter().rev().fold(0, |bits, b| bits << 1 | b), want, "{mode:?}");
+    }
+}
+
+#[test]
+fn scatter_nd_keeps_the_last() {
+    let mut case = Case::default();
+    let x = case.floats(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    let updates = case.floats(&[10.0, 11.0, 20.0, 21.0, 30.0, 31.0]);
+    let index = case.ints(&[0, -1, 0]);
+    let reads = |index| vec![view(x, &[3, 2]), view(index, &[3, 1]), view(updates, &[3, 2])];
+    assert_eq!(case.run_f32(Kernel::ScatterNd, reads(index), &[3, 2]), [30.0, 31.0, 2.0, 3.0, 20.0, 21.0]);
+    let index = case.ints(&[0, 3, 0]);
+    let error = case.run(Kernel::ScatterNd, reads(index), &[3, 2], Kind::F32).unwrap_err();
+    assert!(matches!(error, Error::IndexOutOfRange { index: 3, extent: 3, .. }));
+}
+
+/// Values recorded from Apple's CPU runtime.
+#[test]
+fn resampling() {
+    let mut case = Case::default();
+    let (scale, offset) = (case.floats(&[2.0]), case.floats(&[0.0]));
+    let x = case.ints(&[-5, 2, 9, 1]);
+    let reads = vec![view(x, &[4]), view(scale, &[1]), view(offset, &[1])];
+    let kernel = |nearest| Kernel::Resize { nearest, sampled: vec![true] };
+    let got = case.run(kernel(false), reads.clone(), &[8], Kind::I32).unwrap();
+    assert_eq!(got.iter().map(|x| *x as i32).collect::<Vec<_>>(), [-5, -3, 0, 3, 7, 7, 3, 1]);
+    let got = case.run(kernel(true), reads, &[8], Kind::I32).unwrap();
+    assert_eq!(got.iter().map(|x| *x as i32).collect::<Vec<_>>(), [-5, -5, 2, 2, 9, 9, 1, 1]);
+    let x = case.floats(&[-5.0, 2.0, 9.0, 1.0]);
+    let points = case.floats(&[-1.0, 0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 3.0, 7.0, 3.5, f32::NAN, f32::INFINITY]);
+    let reads = vec![view(x, &[4]), view(points, &[12, 1])];
+    let got = case.run_f32(Kernel::Sample { nearest: false }, reads.clone(), &[12]);
+    assert_eq!(got, [-5.0, -5.0, -3.25, -1.5, 2.0, 5.5, 5.0, 1.0, 1.0, 1.0, -5.0, 1.0]);
+    let got = case.run_f32(Kernel::Sample { nearest: true }, reads, &[12]);
+    assert_eq!(got, [-5.0, -5.0, -5.0, -5.0, 2.0, 9.0, 9.0, 1.0, 1.0, 1.0, -5.0, 1.0]);
+}

@@ -18,6 +18,7 @@ mod reduce;
 mod resize;
 mod rope;
 mod scan;
+mod scatter;
 mod shader;
 mod space;
 mod split;
@@ -123,6 +124,8 @@ fn build(plan: &Plan, cx: &LowerCx<'_>, step: &Step, number: usize) -> Result<Ve
         }
         Kernel::GatherNd => return gather::nd(plan, cx, step, number),
         Kernel::GatherAlong { axis } => gather::along(shader(), *axis),
+        Kernel::ScatterAlong { axis, mode } => scatter::along(shader(), *axis, *mode),
+        Kernel::ScatterNd => return scatter::nd(plan, cx, step, number),
         Kernel::Pad { mode, before, value } => pad::build(shader(), *mode, before, *value),
         Kernel::Conv { stride, dilation, padding, groups, transposed, epilogue } => {
             let geometry =
@@ -130,7 +133,8 @@ fn build(plan: &Plan, cx: &LowerCx<'_>, step: &Step, number: usize) -> Result<Ve
             conv::build(shader(), &geometry, epilogue.as_ref())
         }
         Kernel::Pool { op, kernel, stride, dilation } => conv::pool(shader(), *op, kernel, stride, dilation),
-        Kernel::Resize { nearest, scale, offset } => resize::build(shader(), *nearest, scale, offset),
+        Kernel::Resize { nearest, sampled } => resize::build(shader(), *nearest, sampled),
+        Kernel::Sample { nearest } => resize::sample(shader(), *nearest),
         Kernel::Scan { op, reverse } => scan::build(shader(), *op, *reverse),
         Kernel::Sort { descending, indices } => order::sort(shader(), *descending, *indices),
         Kernel::ArgMax => order::arg_max(shader()),

@@ -123,9 +123,9 @@ fn cast(x: &str, from: Kind, to: ElementType, kind: Kind) -> String {
 /// are materialized.
 fn small_float(x: &str, to: ElementType) -> String {
     match to {
-        ElementType::F8E5M2 => format!("round_small({x}, 2, -14, 57344.0, 0x7f800000u)"),
-        ElementType::F8E4M3FN => format!("round_small({x}, 3, -6, 448.0, 0x7fc00000u)"),
-        ElementType::F4E2M1FN => format!("round_small({x}, 1, 0, 6.0, 0x40c00000u)"),
+        ElementType::F8E5M2 => format!("round_small({x}, 2, -14, 57344.0, 0x7f800000u, 0x7fc00000u)"),
+        ElementType::F8E4M3FN => format!("round_small({x}, 3, -6, 448.0, 0x7fc00000u, 0x7fc00000u)"),
+        ElementType::F4E2M1FN => format!("round_small({x}, 1, 0, 6.0, 0x40c00000u, 0u)"),
         ElementType::F8E8M0FN => format!("round_power({x})"),
         _ => x.to_owned(),
     }

@@ -30,6 +30,14 @@ pub(super) struct Operand {
     pub storage: Storage,
 }
 
+/// How a module uses a binding.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+    Atomic,
+}
+
 /// A shader module for one dispatch of one step.
 pub(super) struct Shader<'a> {
     pub plan: &'a Plan,
@@ -105,7 +113,7 @@ impl<'a> Shader<'a> {
         let view = self.view(n)?;
         let buffer = self.plan.buffer(view);
         let (kind, storage) = (buffer.kind, buffer.storage.clone());
-        let at = self.bind(Target::Buffer(view.buffer), false, window.bytes);
+        let at = self.bind(Target::Buffer(view.buffer), Access::Read, window.bytes);
         let array = format!("b{at}");
         let load = format!("ld{}", self.loads);
         self.loads += 1;
@@ -126,7 +134,7 @@ impl<'a> Shader<'a> {
         let view = step.writes.first().ok_or_else(|| Fault::broken("no result".into()))?;
         let window = window(self.plan, self.cx, view, step.reads.len())?;
         let buffer = self.plan.buffer(view);
-        let at = self.bind(Target::Buffer(view.buffer), true, window.bytes);
+        let at = self.bind(Target::Buffer(view.buffer), Access::Write, window.bytes);
         let array = format!("b{at}");
         if buffer.storage == Storage::Word {
             let ty = type_of(buffer.kind);
@@ -141,6 +149,17 @@ impl<'a> Shader<'a> {
         Ok(Operand { array, load: String::new(), window, kind: buffer.kind, storage: buffer.storage.clone() })
     }
 
+    /// Binds the result as an array of atomic words.
+    pub fn write_atomic(&mut self) -> Result<Operand, Fault> {
+        let step = self.step;
+        let view = step.writes.first().ok_or_else(|| Fault::broken("no result".into()))?;
+        let window = window(self.plan, self.cx, view, step.reads.len())?;
+        let buffer = self.plan.buffer(view);
+        let at = self.bind(Target::Buffer(view.buffer), Access::Atomic, window.bytes);
+        let (array, load) = (format!("b{at}"), String::new());
+        Ok(Operand { array, load, window, kind: buffer.kind, storage: buffer.storage.clone() })
+    }
+
     /// Binds the status words as `status`.
     pub fn status(&mut self) {
         let at = self.bindings.len() + 1;
@@ -151,17 +170,21 @@ impl<'a> Shader<'a> {
         );
     }
 
-    fn bind(&mut self, target: Target, write: bool, bytes: Option<(u64, u64)>) -> usize {
-        let binding = Binding { target, write, window: bytes };
+    fn bind(&mut self, target: Target, access: Access, bytes: Option<(u64, u64)>) -> usize {
+        let binding = Binding { target, write: access != Access::Read, window: bytes };
         if let Some(at) = self.bindings.iter().position(|b| *b == binding) {
             return at;
         }
         let at = self.bindings.len();
         self.bindings.push(binding);
-        let access = if write { "read_write" } else { "read" };
+        let (mode, word) = match access {
+            Access::Read => ("read", "u32"),
+            Access::Write => ("read_write", "u32"),
+            Access::Atomic => ("read_write", "atomic<u32>"),
+        };
         let _ = writeln!(
             self.declarations,
-            "@group(0) @binding({}) var<storage, {access}> b{at}: array<u32>;",
+            "@group(0) @binding({}) var<storage, {mode}> b{at}: array<{word}>;",
             at + 1
         );
         at

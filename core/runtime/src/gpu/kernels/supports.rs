@@ -17,8 +17,7 @@ pub fn supports(plan: &Plan, step: &Step) -> Result<(), String> {
     if let Some(view) = step.reads.iter().chain([write]).find(|v| v.dims.len() > MAX_RANK) {
         return Err(format!("rank {} exceeds {MAX_RANK}", view.dims.len()));
     }
-    let gathers = matches!(step.kernel, Kernel::GatherNd | Kernel::GatherAlong { .. });
-    let limit = MAX_READS - usize::from(gathers);
+    let limit = MAX_READS - usize::from(step.kernel.indexes());
     let mut buffers: Vec<_> = step.reads.iter().map(|r| r.buffer).collect();
     buffers.sort_unstable();
     buffers.dedup();
@@ -61,16 +60,14 @@ pub fn supports(plan: &Plan, step: &Step) -> Result<(), String> {
             Some(n) if n > order::MAX_SORTED => Err(format!("sorting rows of up to {n} elements")),
             _ => Ok(()),
         },
-        Kernel::Resize { nearest: false, scale, offset } => {
-            let axes = (0..scale.len())
-                .filter(|i| {
-                    scale[*i] != 1.0
-                        || offset.get(*i) != Some(&0.0)
-                        || step.reads[0].dims.get(*i) != write.dims.get(*i)
-                })
-                .count();
-            if axes > resize::MAX_AXES { Err(format!("interpolation over {axes} axes")) } else { Ok(()) }
-        }
+        Kernel::Resize { nearest: false, sampled } => match sampled.iter().filter(|s| **s).count() {
+            axes if axes > resize::MAX_AXES => Err(format!("interpolation over {axes} axes")),
+            _ => Ok(()),
+        },
+        Kernel::Sample { nearest: false } => match step.reads.first().map_or(0, |x| x.dims.len()) {
+            axes if axes > resize::MAX_AXES => Err(format!("interpolation over {axes} axes")),
+            _ => Ok(()),
+        },
         Kernel::Pool { op, .. } | Kernel::Scan { op, .. } => match op {
             ReduceOp::Sum | ReduceOp::Max | ReduceOp::Min | ReduceOp::Product => Ok(()),
             other => Err(format!("{other:?} over windows")),

@@ -6,6 +6,7 @@ mod elementwise;
 mod movement;
 mod products;
 mod rows;
+mod scatters;
 mod spatial;
 
 use bench::{Bench, fixed};

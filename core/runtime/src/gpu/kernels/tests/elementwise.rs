@@ -220,6 +220,16 @@ fn casts_and_wraps() {
             Kind::F32 => CORNERS.iter().map(|v| v.to_bits()).collect(),
             _ => vec![0, 1, 255, 256, 300, 65535, 65536, u32::MAX, i32::MIN as u32, (-129i32) as u32],
         };
+        if from == Kind::F32 && to.bits() <= 8 {
+            // Around the ends and the ties of the small floats.
+            let edges =
+                [57344.0f32, 57344.004, 61440.0, 448.0, 448.0001, 464.0, 6.0, 6.1, 5.0, 2.5, 0.25, 0.75];
+            let ties = [1.125f32, 1.375, 1.0625, 1.1875, 1.5, 3.0];
+            let powers = (-19..-5).flat_map(|e| [1.0f32, 1.0001, 1.5, 3.0].map(|m| m * 2f32.powi(e)));
+            words.extend(
+                edges.into_iter().chain(ties).chain(powers).flat_map(|x| [x.to_bits(), (-x).to_bits()]),
+            );
+        }
         words.extend((0..64).map(|_| match from {
             Kind::F32 => (b.rng.float() * 400.0).to_bits(),
             _ => b.rng.word(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::expr::Expr;
 use crate::map::{Instr, MapFn, MapOp, MapProg};
 use crate::step::{Kernel, Kind, QuantFormat, ReduceOp, Round, Storage};
 use coreai_asset::ElementType;
@@ -116,19 +117,48 @@ fn pooling() {
 fn interpolation() {
     for nearest in [false, true] {
         for (from, to) in [((3i64, 4i64), (6i64, 8i64)), ((7, 5), (4, 3)), ((4, 4), (10, 4))] {
-            for kind in [Kind::F32, Kind::I32] {
-                if kind == Kind::I32 && !nearest {
-                    continue;
+            // With scales that are known when the plan is made, and computed ones.
+            for sampled in [vec![false, false, true, true], vec![true; 4]] {
+                for kind in [Kind::F32, Kind::I32] {
+                    let mut b = Bench::new(350);
+                    b.tolerance = 2e-6;
+                    let x = b.input(kind, &fixed(&[2, 3, from.0, from.1]));
+                    let out = b.output(kind, &fixed(&[2, 3, to.0, to.1]));
+                    let factors = |of: [f32; 4]| of.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
+                    let scale = factors([1.0, 1.0, to.0 as f32 / from.0 as f32, to.1 as f32 / from.1 as f32]);
+                    let offset = factors([0.0, 0.0, 0.0, if to.0 == 10 { 0.25 } else { 0.0 }]);
+                    let scale = b.input_of(Kind::F32, &fixed(&[4]), scale);
+                    let offset = b.input_of(Kind::F32, &fixed(&[4]), offset);
+                    let kernel = Kernel::Resize { nearest, sampled: sampled.clone() };
+                    // Sums of integers that are almost whole would truncate either way.
+                    if kind == Kind::I32 && !nearest && from.0 == 7 {
+                        continue;
+                    }
+                    b.step(kernel, vec![x, scale, offset], out, Round::None);
+                    b.compare(&format!("nearest {nearest} {from:?} {to:?} {kind:?}"));
                 }
-                let mut b = Bench::new(350);
-                b.tolerance = 2e-6;
-                let x = b.input(kind, &fixed(&[2, 3, from.0, from.1]));
-                let out = b.output(kind, &fixed(&[2, 3, to.0, to.1]));
-                let scale = vec![1.0, 1.0, to.0 as f32 / from.0 as f32, to.1 as f32 / from.1 as f32];
-                let offset = vec![0.0, 0.0, 0.0, if to.0 == 10 { 0.25 } else { 0.0 }];
-                b.step(Kernel::Resize { nearest, scale, offset }, vec![x], out, Round::None);
-                b.compare(&format!("nearest {nearest} {from:?} {to:?} {kind:?}"));
             }
+        }
+    }
+}
+
+#[test]
+fn sampling() {
+    for nearest in [false, true] {
+        for kind in [Kind::F32, Kind::U32] {
+            if kind == Kind::U32 && !nearest {
+                continue;
+            }
+            let mut b = Bench::new(360);
+            let n = b.symbol(1, 40, 33);
+            let x = b.input(kind, &fixed(&[4, 5, 3])).permute(&[2, 0, 1]);
+            // Beyond both edges, between elements and on them.
+            let points = (0..99).map(|i| if i < 9 { i as f32 - 2.0 } else { b.rng.float() * 3.0 + 1.5 });
+            let points: Vec<u32> = points.map(f32::to_bits).collect();
+            let points = b.input_of(Kind::F32, &[n.clone(), Expr::from(3i64)], points);
+            let out = b.output(kind, &[n]);
+            b.step(Kernel::Sample { nearest }, vec![x, points], out, Round::None);
+            b.compare(&format!("sampling, nearest {nearest} {kind:?}"));
         }
     }
 }
