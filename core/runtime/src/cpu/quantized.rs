@@ -80,6 +80,17 @@ impl<'a> Quantized<'a> {
         Ok(Quantized { format, codes, scale, zero, min, elements, bits })
     }
 
+    /// A weight whose parts lie in one segment, as on the device.
+    pub fn of_segment(format: &'a QuantFormat, bytes: &'a [u8]) -> Result<Quantized<'a>, Fault> {
+        let parts = format.parts(format.dims.first().copied().unwrap_or(1));
+        let at = |offset: u64| {
+            let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or(&[]);
+            Part { bytes: rest, splat: false, unpacked: false }
+        };
+        let zero = format.zero.then(|| Part { unpacked: true, ..at(parts.zero) });
+        Quantized::new(format, at(0), at(parts.scale), zero, format.min.then(|| at(parts.min)))
+    }
+
     /// Number of elements.
     pub fn elements(&self) -> usize {
         self.elements

@@ -32,9 +32,9 @@ impl<'a> Sources<'a> {
         let none = || Fault::program(format!("buffer {id} has no data"));
         let words = |words: Option<&'a [u32]>| words.map(bytemuck::cast_slice::<u32, u8>).ok_or_else(none);
         let mut splat = false;
-        let data = match &buffer.role {
-            Role::Quant(source) => {
-                let Storage::Quant(format) = &buffer.storage else { return Err(none()) };
+        let data = match (&buffer.role, &buffer.storage) {
+            (Role::Host(bytes), Storage::Quant(format)) => Data::Quant(Quantized::of_segment(format, bytes)?),
+            (Role::Quant(source), Storage::Quant(format)) => {
                 let part = |constant: &coreai_asset::ConstantRef, unpacked: bool| {
                     let bytes = self.constants.bytes(&constant.range).ok_or_else(none)?;
                     Ok::<Part, Fault>(Part { bytes, splat: constant.splat, unpacked })
@@ -45,7 +45,8 @@ impl<'a> Sources<'a> {
                 let min = source.min.as_ref().map(|min| part(min, false)).transpose()?;
                 Data::Quant(Quantized::new(format, codes, scale, zero, min)?)
             }
-            role => {
+            (Role::Quant(_), _) => return Err(none()),
+            (role, storage) => {
                 let bytes = match role {
                     Role::Temp => {
                         let slot = self.memory.arena.slot_of.get(id).copied().flatten();
@@ -61,7 +62,7 @@ impl<'a> Sources<'a> {
                     }
                     Role::Quant(_) => &[],
                 };
-                Data::new(&buffer.storage, bytes)?
+                Data::new(storage, bytes)?
             }
         };
         let mut available = data.elements();

@@ -11,7 +11,7 @@ use crate::graph::Val;
 use crate::map::{Instr, MapOp, MapProg};
 use crate::ndarray::NDArray;
 use crate::ops::{Fault, constant};
-use crate::step::{BufferId, Kernel, Kind, QuantSource, Role, Round, Storage, View};
+use crate::step::{BufferId, Kernel, Kind, QuantFormat, QuantSource, Role, Round, Storage, View};
 
 impl Lower<'_> {
     /// A view of a constant or of a value that only the host knows.
@@ -108,22 +108,22 @@ impl Lower<'_> {
         if let Some(storage) = storage {
             return Ok(self.buffer(Role::Constant(data), kind, storage, elements));
         }
-        let bytes: Vec<u8> = if kind == Kind::F32 {
+        let storage = expanded_storage(fact.element);
+        let bytes = if kind == Kind::F32 {
             self.note(
                 "expanded_weight",
-                format!("a {} constant is expanded to float32", fact.element.name()),
+                format!("a {} constant is expanded to {}", fact.element.name(), storage_name(&storage)),
             );
-            bytemuck::cast_slice(&constant::floats(self.asset, fact, &data)?).to_vec()
+            encode(&constant::floats(self.asset, fact, &data)?, &storage)
         } else {
             let count = elements.as_const().and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
             if count > constant::MAX_EXPANDED_BYTES / 8 {
                 return Err(Fault::unsupported("a constant too large to expand"));
             }
             let ints = constant::integers(self.asset, fact, &data, count)?;
-            let words: Vec<u32> = ints.iter().map(|v| *v as u32).collect();
-            bytemuck::cast_slice(&words).to_vec()
+            encode_integers(&ints, &storage)
         };
-        Ok(self.buffer(Role::Host(Arc::new(bytes)), kind, Storage::Word, elements))
+        Ok(self.buffer(Role::Host(Arc::new(bytes)), kind, storage, elements))
     }
 
     /// A buffer of float32 values made on the host; equal values share one.
@@ -138,7 +138,7 @@ impl Lower<'_> {
     }
 
     /// Defines `v` as a compressed weight that kernels dequantize on load.
-    pub fn define_quant(&mut self, v: Val, format: crate::step::QuantFormat, source: QuantSource) {
+    pub fn define_quant(&mut self, v: Val, format: QuantFormat, source: QuantSource) {
         let dims = self.fact(v).dims.clone();
         let key = (source.clone(), format.dims.clone());
         let id = match self.quants.get(&key) {
@@ -153,21 +153,77 @@ impl Lower<'_> {
         self.define(v, View::whole(id, dims));
     }
 
-    /// Defines `v` as float32 data expanded on the host.
-    pub fn define_expanded(&mut self, v: Val, values: Vec<f32>) {
+    /// Defines `v` as a compressed weight whose parts were made on the host: the bytes of one segment,
+    /// laid out as [`QuantFormat::parts`] says.
+    pub fn define_host_quant(&mut self, v: Val, format: QuantFormat, bytes: Vec<u8>) {
         let dims = self.fact(v).dims.clone();
-        let view = self.host_floats(&values, dims);
-        self.define(v, view);
+        let storage = Storage::Quant(Arc::new(format));
+        let id = self.buffer(Role::Host(Arc::new(bytes)), Kind::F32, storage, product(&dims));
+        self.define(v, View::whole(id, dims));
     }
 
-    /// Data that [`Self::define_expanded`] gave to `v`.
-    pub fn expanded(&self, v: Val) -> Option<Vec<f32>> {
-        let Some(Repr::View(view)) = &self.reprs[v.0 as usize] else { return None };
-        match &self.plan.buffer(view).role {
-            Role::Host(bytes) => {
-                Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    /// Defines `v` as data made on the host, in the storage of its declared dtype.
+    pub fn define_host(&mut self, v: Val, values: &[f32]) -> Result<(), Fault> {
+        let fact = self.fact(v);
+        let (element, dims) = (fact.element, fact.dims.clone());
+        let kind = self.kind(element)?;
+        let storage = expanded_storage(element);
+        let bytes = match kind {
+            Kind::F32 => encode(values, &storage),
+            _ => {
+                let ints: Vec<i64> = values.iter().map(|v| *v as i64).collect();
+                encode_integers(&ints, &storage)
             }
-            _ => None,
+        };
+        let id = self.buffer(Role::Host(Arc::new(bytes)), kind, storage, Expr::from(values.len()));
+        self.define(v, View::whole(id, dims));
+        Ok(())
+    }
+
+    /// Values that [`Self::define_host`] gave to `v`.
+    pub fn host_values(&self, v: Val) -> Option<Vec<f32>> {
+        let Some(Repr::View(view)) = &self.reprs[v.0 as usize] else { return None };
+        let buffer = self.plan.buffer(view);
+        let Role::Host(bytes) = &buffer.role else { return None };
+        if !view.is_whole(&buffer.elements) {
+            return None;
+        }
+        let two = |b: &[u8]| u16::from_le_bytes([b[0], b[1]]);
+        Some(match (&buffer.storage, buffer.kind) {
+            (Storage::Word, Kind::F32) => {
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
+            (Storage::F16, _) => bytes.chunks_exact(2).map(|b| half::f16::from_bits(two(b)).to_f32()).collect(),
+            (Storage::BF16, _) => {
+                bytes.chunks_exact(2).map(|b| half::bf16::from_bits(two(b)).to_f32()).collect()
+            }
+            (Storage::Byte { signed: true }, _) => bytes.iter().map(|b| f32::from(*b as i8)).collect(),
+            (Storage::Byte { signed: false }, _) => bytes.iter().map(|b| f32::from(*b)).collect(),
+            _ => return None,
+        })
+    }
+
+    /// Elements of a value that the host knows as floats: a constant, or data made from constants.
+    pub fn known_floats(&self, v: Val) -> Result<Option<Vec<f32>>, Fault> {
+        if let Some(values) = self.host_values(v) {
+            return Ok(Some(values));
+        }
+        let fact = self.fact(v);
+        fact.constant.as_ref().map(|data| constant::floats(self.asset, fact, data)).transpose()
+    }
+
+    /// Frees host-made data that no step reads: what weights were on the way to their final form.
+    pub(super) fn drop_unread_constants(&mut self) {
+        let mut read = vec![false; self.plan.buffers.len()];
+        for view in self.plan.steps.iter().flat_map(|s| &s.reads) {
+            if let Some(seen) = read.get_mut(view.buffer.0 as usize) {
+                *seen = true;
+            }
+        }
+        for (buffer, _) in self.plan.buffers.iter_mut().zip(read).filter(|(_, read)| !read) {
+            if let Role::Host(bytes) = &mut buffer.role {
+                *bytes = Arc::new(vec![]);
+            }
         }
     }
 
@@ -212,5 +268,43 @@ impl Lower<'_> {
     /// Bits of a single-element constant operand.
     pub fn const_bits(&self, v: Val) -> Result<u32, Fault> {
         self.scalar_bits(v).ok_or_else(|| Fault::unsupported("an operand that must be a constant scalar"))
+    }
+}
+
+/// Storage of data made on the host: as small as the declared dtype where a storage holds it exactly.
+fn expanded_storage(element: ElementType) -> Storage {
+    use ElementType::*;
+    match element {
+        F16 | F8E4M3FN | F8E5M2 | F4E2M1FN => Storage::F16,
+        BF16 | F8E8M0FN => Storage::BF16,
+        SI8 | SI4 | SI2 => Storage::Byte { signed: true },
+        UI8 | UI6 | UI4 | UI3 | UI2 | UI1 | Bool => Storage::Byte { signed: false },
+        _ => Storage::Word,
+    }
+}
+
+/// A storage's name for the report.
+pub fn storage_name(storage: &Storage) -> &'static str {
+    match storage {
+        Storage::Word => "32 bits",
+        Storage::F16 => "float16",
+        Storage::BF16 => "bfloat16",
+        Storage::Byte { .. } => "8 bits",
+        Storage::Quant(_) => "packed codes",
+    }
+}
+
+fn encode(values: &[f32], storage: &Storage) -> Vec<u8> {
+    match storage {
+        Storage::F16 => values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect(),
+        Storage::BF16 => values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect(),
+        _ => bytemuck::cast_slice(values).to_vec(),
+    }
+}
+
+fn encode_integers(values: &[i64], storage: &Storage) -> Vec<u8> {
+    match storage {
+        Storage::Byte { .. } => values.iter().map(|v| *v as u8).collect(),
+        _ => values.iter().flat_map(|v| (*v as u32).to_le_bytes()).collect(),
     }
 }

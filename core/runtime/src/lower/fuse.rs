@@ -3,6 +3,7 @@
 
 use coreai_asset::ElementType;
 
+use super::expression::Term;
 use super::{Lower, Repr};
 use crate::expr::Expr;
 use crate::facts::Assumptions;
@@ -24,11 +25,32 @@ const MAX_WEIGHTS: usize = 2;
 /// An elementwise expression that has not become a step yet.
 #[derive(Clone, Debug)]
 pub(super) struct Lazy {
-    dims: Vec<Expr>,
-    instrs: Vec<Instr>,
-    scalars: Vec<Expr>,
-    views: Vec<View>,
-    anchor: Option<Anchor>,
+    pub dims: Vec<Expr>,
+    pub instrs: Vec<Instr>,
+    pub scalars: Vec<Expr>,
+    pub views: Vec<View>,
+    pub anchor: Option<Anchor>,
+}
+
+impl Lazy {
+    /// Whether nothing more should be fused into it.
+    pub fn is_full(&self) -> bool {
+        let reads = self.views.len() + self.anchor.as_ref().map_or(0, |a| a.reads.len());
+        reads >= MAX_OPERANDS || self.instrs.len() >= MAX_INSTRS
+    }
+
+    /// Appends an instruction that loads a view of the expression's extents.
+    pub fn load(&mut self, view: View, kind: Kind) -> u16 {
+        let number = match self.views.iter().position(|w| *w == view) {
+            Some(n) => n,
+            None => {
+                self.views.push(view);
+                self.views.len() - 1
+            }
+        };
+        self.instrs.push(Instr { op: MapOp::Load(number as u16), args: [0; 3], kind });
+        (self.instrs.len() - 1) as u16
+    }
 }
 
 /// The kernel whose accumulators a [`Lazy`] starts from: the expression becomes its epilogue.
@@ -65,6 +87,11 @@ impl Lower<'_> {
             (Some(f), Some(t)) => f.0 >= t.0 && f.1 <= t.1,
             _ => false,
         };
+        if b == Kind::F32
+            && let Some(values) = self.host_values(x)
+        {
+            return self.define_host(out, &values);
+        }
         let same_register = a == b && (a == Kind::F32 && !small(to) || widening);
         if same_register {
             // float → float keeps the register; the declared dtype matters where it is stored.
@@ -97,29 +124,17 @@ impl Lower<'_> {
         kind: Kind,
         wrap: Option<MapOp>,
     ) -> Result<(), Fault> {
-        let dims = self.fact(out).dims.clone();
-        let mut lazy =
-            Lazy { dims: dims.clone(), instrs: vec![], scalars: vec![], views: vec![], anchor: None };
-        let mut args = [0u16; 3];
-        for (k, v) in inputs.iter().enumerate() {
-            args[k] = self.operand(&mut lazy, *v, inputs.len() - 1 - k)?;
-        }
-        lazy.instrs.push(Instr { op, args, kind });
-        if let Some(wrap) = wrap {
-            let last = (lazy.instrs.len() - 1) as u16;
-            lazy.instrs.push(Instr { op: wrap, args: [last, 0, 0], kind });
-        }
-        let reads = lazy.views.len() + lazy.anchor.as_ref().map_or(0, |a| a.reads.len());
-        let full = reads >= MAX_OPERANDS || lazy.instrs.len() >= MAX_INSTRS;
-        self.reprs[out.0 as usize] = Some(Repr::Lazy(Box::new(lazy)));
-        if self.uses[out.0 as usize] != 1 || full || !self.fuse {
-            self.view(out)?;
-        }
-        Ok(())
+        let terms: Vec<Term> = inputs.iter().copied().map(Term::Value).collect();
+        self.expression(&terms, out, |body, args| {
+            let last = body.push(op, args, kind);
+            if let Some(wrap) = wrap {
+                body.push(wrap, &[last], kind);
+            }
+        })
     }
 
     /// Appends the value as an operand of the expression; returns the instruction that holds it.
-    fn operand(&mut self, lazy: &mut Lazy, v: Val, to_come: usize) -> Result<u16, Fault> {
+    pub(super) fn operand(&mut self, lazy: &mut Lazy, v: Val, to_come: usize) -> Result<u16, Fault> {
         let kind = self.kind(self.fact(v).element)?;
         let push = |lazy: &mut Lazy, op| {
             lazy.instrs.push(Instr { op, args: [0; 3], kind });
@@ -142,14 +157,7 @@ impl Lower<'_> {
             }
         }
         let view = self.view(v)?.broadcast(&lazy.dims);
-        let number = match lazy.views.iter().position(|w| *w == view) {
-            Some(n) => n,
-            None => {
-                lazy.views.push(view);
-                lazy.views.len() - 1
-            }
-        };
-        push(lazy, MapOp::Load(number as u16))
+        Ok(lazy.load(view, kind))
     }
 
     /// Whether `own` fits into the expression, with `to_come` operands after it.

@@ -16,6 +16,7 @@ use crate::states::StateUse;
 use crate::step::{Buffer, BufferId, Kernel, Kind, QuantSource, Role, Round, Step, Storage, View};
 
 mod constants;
+pub mod expression;
 mod fuse;
 
 use fuse::{Lazy, PendingNorm};
@@ -110,6 +111,7 @@ pub fn lower(
         })?;
     }
     cx.outputs().map_err(|f| place(f, "dataflow.output_v1"))?;
+    cx.drop_unread_constants();
     cx.input_parts();
     cx.choices();
     cx.plan.symbols = std::mem::take(&mut cx.shapes.symbols);
@@ -335,7 +337,8 @@ impl Lower<'_> {
         Ok((self.temp_of(kind, dims), self.round(element)))
     }
 
-    fn temp_of(&mut self, kind: Kind, dims: Vec<Expr>) -> View {
+    /// A new contiguous temporary.
+    pub fn temp_of(&mut self, kind: Kind, dims: Vec<Expr>) -> View {
         let id = self.buffer(Role::Temp, kind, Storage::Word, product(&dims));
         View::whole(id, dims)
     }
@@ -357,6 +360,11 @@ impl Lower<'_> {
     pub fn step_into(&mut self, kernel: Kernel, reads: Vec<View>, write: View, v: Val) {
         let round = self.round(self.fact(v).element);
         self.push(kernel, reads, write, round, None);
+    }
+
+    /// Emits a step whose result is part of a larger one and is not rounded.
+    pub fn step_raw(&mut self, kernel: Kernel, reads: Vec<View>, write: View) {
+        self.push(kernel, reads, write, Round::None, None);
     }
 
     /// The value as a view, computing it now if it is pending.

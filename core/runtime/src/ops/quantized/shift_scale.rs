@@ -1,0 +1,367 @@
+//! `blockwise_shift_scale`: `scale * (data - offset1) + offset2` per block.
+
+use coreai_asset::{ConstantRef, ElementType};
+
+use super::super::{Fault, InferCx, Op, constant};
+use super::{Axis, axes, count, extents, join, split, spread};
+use crate::expr::Expr;
+use crate::facts::{Fact, is_integer, kind_of};
+use crate::graph::Val;
+use crate::lower::Lower;
+use crate::lower::expression::{Body, Term};
+use crate::map::{MapFn, MapOp};
+use crate::step::{Kind, QuantFormat, QuantSource, View};
+
+/// Largest weight that is packed on the host: what every device binds in one piece.
+const MAX_PACKED_BYTES: u64 = 128 << 20;
+
+pub(super) struct ShiftScale;
+
+impl Op for ShiftScale {
+    fn names(&self) -> &'static [&'static str] {
+        &["primitive.blockwise_shift_scale_v2", "primitive.blockwise_shift_scale_v1"]
+    }
+
+    fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
+        let x = cx.input(0)?.clone();
+        // scale and zero points
+        cx.input(2)?;
+        for parameter in &cx.inputs[1..] {
+            axes(cx.shapes, &x.dims, &parameter.dims)?;
+        }
+        Ok(vec![Fact::new(cx.element()?, x.dims)])
+    }
+
+    fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
+        let (inputs, outputs) = cx.node_values(node);
+        let operands = Operands::new(cx, &inputs)?;
+        if let Some((format, source)) = stored(cx, &operands)? {
+            cx.define_quant(outputs[0], format, source);
+            return Ok(());
+        }
+        if let Some(known) = Known::new(cx, &operands)? {
+            return known.define(cx, &operands, outputs[0]);
+        }
+        computed(cx, &operands, outputs[0])
+    }
+}
+
+/// The op's operands; offsets that are zero are absent.
+struct Operands {
+    data: Val,
+    scale: Val,
+    zero: Option<Val>,
+    min: Option<Val>,
+}
+
+impl Operands {
+    fn new(cx: &Lower, inputs: &[Val]) -> Result<Operands, Fault> {
+        let [data, scale, zero, rest @ ..] = inputs else {
+            return Err(Fault::program("data, scale and offset are needed"));
+        };
+        let there = |v: Val| Ok::<_, Fault>((!is_zero(cx, v)?).then_some(v));
+        let min = rest.first().map(|v| there(*v)).transpose()?.flatten();
+        Ok(Operands { data: *data, scale: *scale, zero: there(*zero)?, min })
+    }
+
+    fn parameters(&self) -> impl Iterator<Item = Val> {
+        [Some(self.scale), self.zero, self.min].into_iter().flatten()
+    }
+}
+
+/// Whether a constant is zero everywhere; −0 counts.
+fn is_zero(cx: &Lower, v: Val) -> Result<bool, Fault> {
+    let fact = cx.fact(v);
+    if let Some(ints) = fact.const_ints() {
+        return Ok(ints.iter().all(|i| *i == 0));
+    }
+    let Some(data) = &fact.constant else { return Ok(false) };
+    Ok(constant::bytes(cx.asset, data)?.iter().all(|b| *b == 0))
+}
+
+/// Block extents of a constant parameter over constant data.
+fn blocks(cx: &mut Lower, data: Val, parameter: Val) -> Result<Vec<u64>, Fault> {
+    let (x, p) = (cx.fact(data).clone(), cx.fact(parameter).clone());
+    let own = axes(&mut cx.shapes, &x.dims, &p.dims)?;
+    let dims = extents(&x)?;
+    let block = |(d, a): (&u64, &Axis)| match a {
+        Axis::One => Some((*d).max(1)),
+        Axis::Each => Some(1),
+        Axis::Blocks(n) => n.as_const().and_then(|n| u64::try_from(n).ok()).map(|n| d / n),
+    };
+    let blocks = dims.iter().zip(&own).map(block).collect::<Option<_>>();
+    blocks.ok_or_else(|| Fault::unsupported("blocks of dynamic extents"))
+}
+
+/// The packed form, when the device can dequantize the stored codes on load.
+fn stored(cx: &mut Lower, operands: &Operands) -> Result<Option<(QuantFormat, QuantSource)>, Fault> {
+    use ElementType::*;
+    let (x, scale) = (cx.fact(operands.data).clone(), cx.fact(operands.scale).clone());
+    let (Some(codes), Some(scale_data)) = (&x.constant, &scale.constant) else {
+        return Ok(None);
+    };
+    let integer = matches!(x.element, SI8 | UI8 | SI4 | UI4 | SI2 | UI2 | UI1);
+    if !integer || !matches!(scale.element, F16 | BF16 | F32) || codes.splat || x.dims.is_empty() {
+        return Ok(None);
+    }
+    let (dims, sizes) = (extents(&x)?, blocks(cx, operands.data, operands.scale)?);
+    // The offsets must be cut like the scale.
+    let constant_like = |cx: &mut Lower, v: Val, element: ElementType| -> Result<Option<ConstantRef>, Fault> {
+        let same = blocks(cx, operands.data, v)? == sizes && cx.fact(v).element == element;
+        Ok(cx.fact(v).constant.clone().filter(|_| same))
+    };
+    let bits = u64::from(x.element.bits());
+    let zero = match operands.zero {
+        None => None,
+        Some(v) => match constant_like(cx, v, x.element)? {
+            Some(data) => {
+                let zeros: u64 = dims.iter().zip(&sizes).map(|(d, b)| d / b).product();
+                let bytes = data.range.end - data.range.start;
+                let unpacked =
+                    bits < 8 && !data.splat && bytes == zeros && bytes != (zeros * bits).div_ceil(8);
+                Some((data, unpacked))
+            }
+            None => return Ok(None),
+        },
+    };
+    let min = match operands.min {
+        None => None,
+        Some(v) => match constant_like(cx, v, scale.element)? {
+            Some(data) => Some(data),
+            None => return Ok(None),
+        },
+    };
+    let stored = codes.range.end - codes.range.start;
+    let total = count(&dims);
+    let format = QuantFormat {
+        code: x.element,
+        dims,
+        blocks: sizes,
+        scale: scale.element,
+        zero: zero.is_some(),
+        min: min.is_some(),
+    };
+    let source = QuantSource {
+        codes: codes.clone(),
+        codes_unpacked: bits < 8 && stored == total && stored != total.saturating_mul(bits).div_ceil(8),
+        scale: scale_data.clone(),
+        zero,
+        min,
+    };
+    Ok(Some((format, source)))
+}
+
+/// Operands that the host knows: float and palette codes.
+struct Known {
+    dims: Vec<u64>,
+    data: Vec<f32>,
+    scale: Vec<f32>,
+    zero: Option<Vec<f32>>,
+    min: Option<Vec<f32>>,
+}
+
+impl Known {
+    fn new(cx: &Lower, operands: &Operands) -> Result<Option<Known>, Fault> {
+        let Ok(dims) = extents(cx.fact(operands.data)) else { return Ok(None) };
+        let (Some(data), Some(scale)) = (cx.known_floats(operands.data)?, cx.known_floats(operands.scale)?)
+        else {
+            return Ok(None);
+        };
+        let mut known = Known { dims, data, scale, zero: None, min: None };
+        for (v, slot) in [(operands.zero, &mut known.zero), (operands.min, &mut known.min)] {
+            if let Some(v) = v {
+                match cx.known_floats(v)? {
+                    Some(values) => *slot = Some(values),
+                    None => return Ok(None),
+                }
+            }
+        }
+        Ok(Some(known))
+    }
+
+    fn define(self, cx: &mut Lower, operands: &Operands, out: Val) -> Result<(), Fault> {
+        if let Some((format, bytes)) = self.pack(cx, operands)? {
+            cx.define_host_quant(out, format, bytes);
+            return Ok(());
+        }
+        let values = self.values(cx, operands)?;
+        let element = cx.fact(operands.data).element.name().to_string();
+        let to = cx.fact(out).element.name().to_string();
+        cx.note("expanded_weight", format!("{element} weights are expanded to {to}"));
+        cx.define_host(out, &values)
+    }
+
+    fn values(&self, cx: &mut Lower, operands: &Operands) -> Result<Vec<f32>, Fault> {
+        let mut cells = |v: Val| Cells::new(cx, &self.dims, operands.data, v);
+        let scale = cells(operands.scale)?;
+        let zero = operands.zero.map(&mut cells).transpose()?;
+        let min = operands.min.map(&mut cells).transpose()?;
+        let get = |values: &Option<Vec<f32>>, cells: &Option<Cells>, flat: u64| match (values, cells) {
+            (Some(values), Some(cells)) => cells.of(values, flat),
+            _ => 0.0,
+        };
+        let each = self.data.iter().enumerate().map(|(flat, x)| {
+            let flat = flat as u64;
+            scale.of(&self.scale, flat) * (x - get(&self.zero, &zero, flat)) + get(&self.min, &min, flat)
+        });
+        Ok(each.collect())
+    }
+
+    /// Codes that are small integers, such as those of a palette, stay one byte each.
+    fn pack(&self, cx: &mut Lower, operands: &Operands) -> Result<Option<(QuantFormat, Vec<u8>)>, Fault> {
+        use ElementType::*;
+        let scale_type = cx.fact(operands.scale).element;
+        let within = |low: f32, high: f32| {
+            let codes = self.data.iter().chain(self.zero.iter().flatten());
+            codes.into_iter().all(|v| v.fract() == 0.0 && (low..=high).contains(v))
+        };
+        let code = if within(-128.0, 127.0) {
+            SI8
+        } else if within(0.0, 255.0) {
+            UI8
+        } else {
+            return Ok(None);
+        };
+        let sizes = blocks(cx, operands.data, operands.scale)?;
+        for v in operands.parameters() {
+            if blocks(cx, operands.data, v)? != sizes {
+                return Ok(None);
+            }
+        }
+        let min_type = operands.min.map_or(scale_type, |v| cx.fact(v).element);
+        if !matches!(scale_type, F16 | BF16 | F32) || min_type != scale_type || self.dims.is_empty() {
+            return Ok(None);
+        }
+        let format = QuantFormat {
+            code,
+            dims: self.dims.clone(),
+            blocks: sizes,
+            scale: scale_type,
+            zero: self.zero.is_some(),
+            min: self.min.is_some(),
+        };
+        if format.device_bytes() > MAX_PACKED_BYTES {
+            return Ok(None);
+        }
+        let mut bytes: Vec<u8> = self.data.iter().map(|v| *v as i32 as u8).collect();
+        let pad = |bytes: &mut Vec<u8>| bytes.resize(bytes.len().next_multiple_of(4), 0);
+        pad(&mut bytes);
+        let float = |bytes: &mut Vec<u8>, values: &[f32]| {
+            for v in values {
+                match scale_type {
+                    F16 => bytes.extend(half::f16::from_f32(*v).to_le_bytes()),
+                    BF16 => bytes.extend(half::bf16::from_f32(*v).to_le_bytes()),
+                    _ => bytes.extend(v.to_le_bytes()),
+                }
+            }
+            pad(bytes);
+        };
+        float(&mut bytes, &self.scale);
+        if let Some(zero) = &self.zero {
+            bytes.extend(zero.iter().map(|v| *v as i32 as u8));
+            pad(&mut bytes);
+        }
+        if let Some(min) = &self.min {
+            float(&mut bytes, min);
+        }
+        Ok((bytes.len() as u64 == format.device_bytes()).then_some((format, bytes)))
+    }
+}
+
+/// The dequantized values of operands that the host knows.
+pub(super) fn known(cx: &mut Lower, inputs: &[Val]) -> Result<Option<Vec<f32>>, Fault> {
+    let operands = Operands::new(cx, inputs)?;
+    match Known::new(cx, &operands)? {
+        Some(known) => known.values(cx, &operands).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Which element of a parameter belongs to an element of the data.
+struct Cells<'a> {
+    dims: &'a [u64],
+    /// Block extents and numbers of blocks.
+    blocks: Vec<u64>,
+    counts: Vec<u64>,
+}
+
+impl Cells<'_> {
+    fn new<'a>(cx: &mut Lower, dims: &'a [u64], data: Val, parameter: Val) -> Result<Cells<'a>, Fault> {
+        let blocks = blocks(cx, data, parameter)?;
+        let counts = dims.iter().zip(&blocks).map(|(d, b)| d / b).collect();
+        Ok(Cells { dims, blocks, counts })
+    }
+
+    fn of(&self, values: &[f32], flat: u64) -> f32 {
+        let (mut rest, mut at, mut step) = (flat, 0u64, 1u64);
+        for axis in (0..self.dims.len()).rev() {
+            at += rest % self.dims[axis] / self.blocks[axis] * step;
+            step *= self.counts[axis];
+            rest /= self.dims[axis];
+        }
+        values.get(at as usize).copied().unwrap_or(0.0)
+    }
+}
+
+/// Operands that only the device knows: an elementwise expression, over the data seen in blocks.
+fn computed(cx: &mut Lower, operands: &Operands, out: Val) -> Result<(), Fault> {
+    let dims = cx.fact(operands.data).dims.clone();
+    let element = cx.fact(out).element;
+    let mut cuts = vec![Axis::Each; dims.len()];
+    let mut lain = vec![];
+    for v in operands.parameters() {
+        let own = cx.fact(v).dims.clone();
+        let own = axes(&mut cx.shapes, &dims, &own)?;
+        cuts = join(cuts, own.clone())?;
+        lain.push((v, own));
+    }
+    let whole = !cuts.iter().any(|c| matches!(c, Axis::Blocks(_)));
+    let mut terms = vec![];
+    if whole {
+        terms.push(Term::Value(operands.data));
+        terms.extend(lain.iter().map(|(v, _)| Term::Value(*v)));
+    } else {
+        let each = vec![Axis::Each; dims.len()];
+        let view = cx.view(operands.data)?;
+        terms.push(Term::View(spread(&view, &each, &cuts, &dims, 0)));
+        for (v, own) in &lain {
+            let view = cx.view(*v)?;
+            terms.push(Term::View(spread(&view, own, &cuts, &dims, 0)));
+        }
+    }
+    let (zero, min) = (operands.zero.is_some(), operands.min.is_some());
+    let kind = kind_of(element).ok_or_else(|| Fault::unsupported(format!("{} weights", element.name())))?;
+    let body = |body: &mut Body, args: &[u16]| shift_scale(body, args, zero, min, element, kind);
+    if whole {
+        return cx.expression(&terms, out, body);
+    }
+    let cut: Vec<Expr> = split(&dims, &cuts);
+    let (temp, _) = cx.temp(out)?;
+    cx.expression_into(&terms, &cut, View::whole(temp.buffer, cut.clone()), out, body)?;
+    cx.define(out, temp);
+    Ok(())
+}
+
+/// `args`: data, scale, and the offsets that are there.
+fn shift_scale(body: &mut Body, args: &[u16], zero: bool, min: bool, element: ElementType, kind: Kind) {
+    let wide = if kind == Kind::F32 { ElementType::F32 } else { ElementType::SI32 };
+    let register = if kind == Kind::F32 { Kind::F32 } else { Kind::I32 };
+    let args: Vec<u16> = args
+        .iter()
+        .map(|a| if body.kind(*a) == register { *a } else { body.push(MapOp::Cast(wide), &[*a], register) })
+        .collect();
+    let mut offsets = args[2..].iter().copied();
+    let mut value = args[0];
+    if zero && let Some(at) = offsets.next() {
+        value = body.push(MapOp::Fn(MapFn::Sub), &[value, at], register);
+    }
+    value = body.push(MapOp::Fn(MapFn::Mul), &[value, args[1]], register);
+    if min && let Some(at) = offsets.next() {
+        value = body.push(MapOp::Fn(MapFn::Add), &[value, at], register);
+    }
+    if is_integer(element) {
+        body.push(MapOp::Wrap(element), &[value], kind);
+    } else if element.bits() <= 8 {
+        body.push(MapOp::Cast(element), &[value], kind);
+    }
+}

@@ -1,0 +1,164 @@
+//! Every rule against the body it replaces: each recorded case that calls a composite with a rule runs
+//! with rules and without, and both agree with each other and with the recording.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use coreai::gpu::GpuDevice;
+use coreai::{ComputeUnitKind, ElementType, NDArray, OutputWant, SpecializationOptions};
+use coreai_tests::case::Case;
+use coreai_tests::compare::{relative_bound, values};
+use coreai_tests::{places, runner};
+
+/// Composites with a rule, and in how many recorded cases each must be applied at least.
+const RULES: &[(&str, usize)] = &[
+    ("batch_norm", 20),
+    ("gated_delta_update", 70),
+    ("gather_mm", 25),
+    ("group_norm", 80),
+    ("instance_norm", 40),
+    ("layer_norm", 20),
+    ("log_softmax", 10),
+    ("rms_norm", 40),
+    ("rope", 20),
+    ("scaled_dot_product_attention", 40),
+];
+
+/// Outputs and states after the last step.
+fn outputs(
+    case: &Case,
+    options: &SpecializationOptions,
+    device: Option<Arc<GpuDevice>>,
+) -> Result<(Vec<NDArray>, BTreeMap<String, usize>), String> {
+    let model = runner::specialize(&case.asset, options, device).map_err(|e| e.to_string())?;
+    let mut found = vec![];
+    let mut session = None;
+    for step in &case.steps {
+        if session.is_none() {
+            let shapes: Vec<(&str, &[usize])> =
+                step.state_before.iter().map(|(n, t)| (n.as_str(), t.shape.as_slice())).collect();
+            session = Some(model.session_blocking(&case.function, &shapes).map_err(|e| e.to_string())?);
+        }
+        let Some(session) = session.as_mut() else { continue };
+        for (name, tensor) in &step.state_before {
+            if let Some(array) = case.tensor("states", tensor) {
+                session.write_state(name, &array).map_err(|e| e.to_string())?;
+            }
+        }
+        for (name, tensor) in &step.inputs {
+            let array = case.tensor("inputs", tensor).ok_or("an input is not recorded")?;
+            session.set_array(name, &array).map_err(|e| e.to_string())?;
+        }
+        let indices: Vec<usize> = step.outputs.keys().filter_map(|n| session.output_index(n)).collect();
+        let wants: Vec<OutputWant> = indices.iter().map(|i| OutputWant::all(*i)).collect();
+        session.run_blocking(&wants).map_err(|e| e.to_string())?;
+        for index in indices {
+            found.push(session.output_array(index).map_err(|e| e.to_string())?);
+        }
+    }
+    Ok((found, applied(&model.report())))
+}
+
+/// Which rules a report says were applied, and how often.
+fn applied(report: &coreai::Report) -> BTreeMap<String, usize> {
+    let entries = report.entries.iter().filter(|e| e.code == "rules");
+    let lists = entries.filter_map(|e| e.message.split_once(": ").map(|(_, list)| list));
+    lists
+        .flat_map(|list| list.split(", "))
+        .filter_map(|item| {
+            let (name, times) = item.split_once(" × ")?;
+            Some((name.to_string(), times.parse().ok()?))
+        })
+        .collect()
+}
+
+/// Names of the composites that the asset of a case declares.
+fn declares_one_with_a_rule(folder: &std::path::Path) -> bool {
+    let Ok(text) = std::fs::read_to_string(folder.join("graph.mlir")) else { return false };
+    RULES.iter().any(|(name, _)| text.contains(&format!("composite_declaration<\"{name}\"")))
+}
+
+/// Twice the bound against the recording: each side may use it.
+fn compare(rules: &[NDArray], body: &[NDArray], coarsest: ElementType) -> Result<(), String> {
+    for (n, (a, b)) in rules.iter().zip(body).enumerate() {
+        if a.shape != b.shape || a.element != b.element {
+            return Err(format!("output {n}: {:?} by the rule, {:?} by the body", a.shape, b.shape));
+        }
+        let float = matches!(a.element, ElementType::F32 | ElementType::F16 | ElementType::BF16);
+        let (x, y) = (values(a), values(b));
+        let peak = y.iter().filter(|v| v.is_finite()).fold(0.0f64, |m, v| m.max(v.abs()));
+        let bound = if float { 2.0 * relative_bound(a.element).max(relative_bound(coarsest)) * peak } else { 0.0 };
+        for (i, (x, y)) in x.iter().zip(&y).enumerate() {
+            let same = x == y || x.is_nan() && y.is_nan();
+            if !same && (x - y).abs() > bound {
+                return Err(format!("output {n}[{i}]: {x} by the rule, {y} by the body, bound {bound:.3e}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn coarsest(case: &Case) -> ElementType {
+    let tensors = case.steps.iter().flat_map(|s| s.inputs.values().chain(s.outputs.values()));
+    let types: Vec<&str> = tensors.map(|t| t.dtype.as_str()).collect();
+    match () {
+        _ if types.contains(&"bfloat16") => ElementType::BF16,
+        _ if types.contains(&"float16") => ElementType::F16,
+        _ => ElementType::F32,
+    }
+}
+
+fn check(unit: ComputeUnitKind, device: Option<Arc<GpuDevice>>) {
+    let folders: Vec<PathBuf> = places::shared_cases(&["c", "m"]);
+    if folders.is_empty() {
+        return;
+    }
+    let with = runner::options(unit);
+    let without = SpecializationOptions { rules: false, ..with.clone() };
+    let mut cases: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut failed, mut compared) = (vec![], 0);
+    for folder in folders.iter().filter(|f| declares_one_with_a_rule(f)) {
+        let case = Case::read(folder);
+        if case.steps.first().is_none_or(|s| s.outputs.is_empty()) {
+            continue;
+        }
+        let outcome = outputs(&case, &with, device.clone()).and_then(|(by_rule, rules)| {
+            for name in rules.keys() {
+                *cases.entry(name.clone()).or_default() += 1;
+            }
+            runner::run(&case, &with, device.clone())?;
+            match outputs(&case, &without, device.clone()) {
+                Ok((by_body, none)) => {
+                    compared += 1;
+                    assert!(none.is_empty(), "{}: rules were applied without rules", case.id);
+                    compare(&by_rule, &by_body, coarsest(&case))
+                }
+                // The recording is the only witness for bodies that need what this unit lacks.
+                Err(e) if e.contains(" is not supported: ") => Ok(()),
+                Err(e) => Err(e),
+            }
+        });
+        if let Err(e) = outcome {
+            failed.push(format!("{}: {e}", case.id));
+        }
+    }
+    println!("{unit:?}: {compared} compared with their bodies; rules applied in cases: {cases:?}");
+    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
+    for (name, least) in RULES {
+        let found = cases.get(*name).copied().unwrap_or(0);
+        assert!(found >= *least, "the rule for {name} was applied in {found} cases, not {least}");
+    }
+}
+
+#[test]
+fn cpu_rules_agree_with_their_bodies() {
+    check(ComputeUnitKind::Cpu, None);
+}
+
+#[test]
+fn gpu_rules_agree_with_their_bodies() {
+    if let Some(device) = runner::device(&runner::options(ComputeUnitKind::Gpu)) {
+        check(ComputeUnitKind::Gpu, Some(device));
+    }
+}
