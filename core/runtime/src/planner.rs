@@ -125,12 +125,14 @@ impl FunctionPlans {
 }
 
 /// Upper bound of the bucket a symbol value falls in: arenas and bind groups are made for it.
-/// `size`: the symbol decides how large a buffer is.
+/// `size`: the symbol decides how large a buffer is. Elements do so four at a time, as the shape of a
+/// result, so each would be rounded up: they are exact.
 pub fn bucket(source: SymbolSource, fixed: bool, size: bool, value: i64) -> i64 {
     match source {
         SymbolSource::StateDim { .. } | SymbolSource::Later => value,
         _ if fixed => value,
-        SymbolSource::InputElement { .. } if !size => i64::from(i32::MAX),
+        SymbolSource::InputElement { .. } if size => value,
+        SymbolSource::InputElement { .. } => i64::from(i32::MAX),
         _ if value <= 8 => 8,
         _ => {
             let v = u64::try_from(value).unwrap_or(0).max(16);

@@ -273,14 +273,13 @@ impl PlanRunner {
         let sizes = planned.plan.size_symbols();
         for (i, symbol) in planned.plan.symbols.iter().enumerate() {
             let fixed = planned.variant.fixed.symbols.get(i).copied().flatten().is_some();
-            // An element that sizes a buffer is bucketed as an extent is.
-            let size = sizes.contains(&i) && self.values[i] >= 0;
+            let size = sizes.contains(&i);
             max.push(bucket(symbol.source, fixed, size, self.values[i]));
             min.push(match symbol.source {
                 SymbolSource::StateDim { .. } | SymbolSource::Later => self.values[i],
                 _ if fixed => self.values[i],
                 SymbolSource::InputDim { .. } => symbol.bounds.min,
-                SymbolSource::InputElement { .. } if size => 0,
+                SymbolSource::InputElement { .. } if size => self.values[i],
                 SymbolSource::InputElement { .. } => i64::from(i32::MIN),
             });
         }
