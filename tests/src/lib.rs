@@ -1,7 +1,5 @@
-//! Recorded cases: an asset, inputs, and what Apple's runtime computed for them.
+//! What the end-to-end tests share. Recorded cases are read and run by `coreai_tasks::verify`.
 
-pub mod case;
-pub mod compare;
 pub mod counting;
 pub mod decode;
 pub mod places;

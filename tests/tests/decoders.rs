@@ -1,33 +1,18 @@
 //! Whole models against recorded outputs: every step, both units, several device shapes.
 
 use coreai::{ComputeUnitKind, SpecializationOptions};
-use coreai_tests::case::Case;
+use coreai_tasks::verify::Verdict;
 use coreai_tests::{places, runner};
 
 /// Decoders of the list and the other recorded architectures.
 const DECODERS: &[&str] = &["model-decoder-", "model-llama-prefill-"];
 
 fn run_all(cases: &[std::path::PathBuf], options: &SpecializationOptions) {
-    let gpu = options.compute_unit == ComputeUnitKind::Gpu;
-    let device = if gpu {
-        match runner::device(options) {
-            Some(device) => Some(device),
-            None => return,
-        }
-    } else {
-        None
-    };
-    let mut failures = vec![];
-    let mut passed = 0;
-    for folder in cases {
-        let case = Case::read(folder);
-        match runner::run(&case, options, device.clone()) {
-            Ok(()) => passed += 1,
-            Err(e) => failures.push(format!("{}: {e}", case.id)),
-        }
-    }
-    println!("{passed} of {} passed", cases.len());
-    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+    let Some(outcomes) = runner::verify(cases, options) else { return };
+    let wrong = outcomes.iter().filter(|o| o.verdict != Verdict::Passed);
+    let wrong: Vec<String> = wrong.map(|o| format!("{}: {:?}", o.case, o.verdict)).collect();
+    println!("{} of {} passed", cases.len() - wrong.len(), cases.len());
+    assert!(wrong.is_empty(), "{} did not pass:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// Recorded decoders of the conformance set, and the repository's own (one is bfloat16).

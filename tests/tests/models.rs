@@ -1,7 +1,7 @@
 //! Trained models against their golden data: sentence embeddings and a segmentation mask.
 
 use coreai::{ComputeUnitKind, NDArray, OutputWant};
-use coreai_tests::compare::{psnr, values};
+use coreai_tasks::verify::{psnr, values};
 use coreai_tests::{places, runner};
 use safetensors::SafeTensors;
 

@@ -1,7 +1,7 @@
 //! A prompt fed in chunks gives the logits of the prompt fed at once.
 
 use coreai::{ComputeUnitKind, OutputWant};
-use coreai_tests::compare::psnr;
+use coreai_tasks::verify::psnr;
 use coreai_tests::decode::{Decoder, top};
 use coreai_tests::{places, runner};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use coreai::{AIModel, ComputeUnitKind, Error, InputData, NDArray, OutputWant};
-use coreai_tests::compare::psnr;
+use coreai_tasks::verify::psnr;
 use coreai_tests::decode::Decoder;
 use coreai_tests::{places, runner};
 

@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand};
 
 #[path = "../build/inspect.rs"]
 mod inspect;
-#[path = "../build/table.rs"]
+#[path = "../build/quantity.rs"]
+mod quantity;
+#[path = "../table.rs"]
 mod table;
 
 #[derive(Parser)]

@@ -4,6 +4,8 @@
 mod environment;
 #[path = "../run/mod.rs"]
 mod run;
+#[path = "../table.rs"]
+mod table;
 
 fn main() -> std::process::ExitCode {
     environment::prepare();

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use clap::Args;
 use coreai_asset::{Asset, HashStatus, ParamSummary, PrintOptions, Summary};
 
-use crate::table::{Table, bytes, grouped};
+use crate::quantity::{bytes, grouped};
+use crate::table::Table;
 
 /// Bytes of a bundle's `metadata.json`.
 const MAX_BUNDLE_BYTES: u64 = 16 << 20;

@@ -11,6 +11,7 @@ mod loading;
 mod prompt;
 mod talk;
 mod trace;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,8 @@ enum Verb {
     Adapters(adapters::Adapters),
     /// Measure a model's speed
     Bench(bench::Bench),
+    /// Compare recorded cases with what this machine computes
+    Verify(verify::Verify),
 }
 
 /// Entry point: one line on stderr for whatever goes wrong.
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Some(Verb::Adapters(verb)) => verb.run(),
         Some(Verb::Bench(verb)) => verb.run(),
+        Some(Verb::Verify(verb)) => verb.run(),
         None => cli.talk.run(),
     };
     match result {

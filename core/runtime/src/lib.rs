@@ -30,6 +30,7 @@ mod words;
 
 pub use coreai_asset::ElementType;
 pub use error::Error;
+pub use host::Elements;
 pub use gpu::{AdapterInfo, DeviceBytes, adapters};
 pub use model::{AIModel, AIModelAsset, FunctionDescriptor, PortDescriptor};
 pub use ndarray::NDArray;

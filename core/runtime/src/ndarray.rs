@@ -3,6 +3,7 @@
 use coreai_asset::ElementType;
 
 use crate::error::Error;
+use crate::host::{self, Elements, Fault};
 
 /// A dense row-major tensor on the host, in its declared dtype, little-endian. Sub-byte types hold
 /// one element per byte.
@@ -44,6 +45,20 @@ impl NDArray {
         NDArray::new(ElementType::F32, shape.to_vec(), bytemuck::cast_slice(data).to_vec())
     }
 
+    /// The elements as float64, 64-bit integers or complex pairs.
+    pub fn elements(&self) -> Result<Elements, Error> {
+        host::decode(self).map_err(refused)
+    }
+
+    /// A tensor of `element` from elements of its domain: floats round to nearest even, integers wrap.
+    pub fn from_elements(
+        element: ElementType,
+        shape: &[usize],
+        values: &Elements,
+    ) -> Result<NDArray, Error> {
+        host::encode(element, shape, values).map_err(refused)
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -53,4 +68,13 @@ impl NDArray {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+fn refused(fault: Fault) -> Error {
+    let reason = match fault {
+        Fault::Unsupported(what) => format!("{what} are not supported"),
+        Fault::Program(reason) => reason,
+        Fault::Index { index, extent } => format!("index {index} is out of range for {extent}"),
+    };
+    Error::Input { name: String::new(), reason }
 }
