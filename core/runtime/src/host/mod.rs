@@ -23,6 +23,8 @@ mod quantize;
 mod real;
 mod reduce;
 mod region;
+#[cfg(test)]
+mod tests;
 mod sampling;
 mod whole;
 mod windows;
