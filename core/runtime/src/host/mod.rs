@@ -23,9 +23,9 @@ mod quantize;
 mod real;
 mod reduce;
 mod region;
+mod sampling;
 #[cfg(test)]
 mod tests;
-mod sampling;
 mod whole;
 mod windows;
 
