@@ -129,10 +129,10 @@ def scalar(value, of="si32"):
 CASES = []
 
 
-def case(op, operands, results, attrs=None, form=None, extra=(), drop=None):
-    """`op` on operands; results are `(type, shape)`. `form` replaces the operation's text; `extra` are operands
-    of the recorded line that the program lacks."""
-    CASES.append((op, operands, results, attrs or {}, form, list(extra), drop))
+def case(op, operands, results, attrs=None, form=None, line=None):
+    """`op` on operands; results are `(type, shape)`. `form` replaces the operation's text; `line` the operands
+    of the recorded line where they are not the program's."""
+    CASES.append((op, operands, results, attrs or {}, form, line))
 
 
 def program(op, operands, results, form):
@@ -212,8 +212,8 @@ def products():
         case("primitive.conv2d_v1",
              [draw(t, 2, 4, 6, 5), draw(t, 6, 2, 3, 2), u2(2, 1), u2(1, 2), u3(2, "ui32")], [(t, (2, 6, 2, 3))])
         case("primitive.conv_transpose2d_v1",
-             [draw(t, 1, 4, 3, 4), draw(t, 4, 3, 3, 2), u2(2, 3), u2(1, 0), u2(1, 2), u2(1, 2), u3(2, "ui32")],
-             [(t, (1, 6, 6, 14))])
+             [draw(t, 1, 4, 2, 3), draw(t, 4, 2, 3, 2), u2(2, 3), u2(1, 0), u2(1, 2), u2(1, 2), u3(2, "ui32")],
+             [(t, (1, 4, 4, 11))])
     for t in ["f64", "f16", "complex<f32>"]:
         case("primitive.conv3d_v1",
              [draw(t, 1, 2, 3, 4, 5), draw(t, 2, 2, 2, 2, 2), u2(1, 2, 1), u2(2, 1, 3), u3(1, "ui32")],
@@ -245,25 +245,21 @@ def windows():
     form = "{r} = coreai.{stem} {a} {interpolation_mode = #coreai.interpolation_mode<MODE>} : ({t}) -> {o}"
     f = lambda *v: Tensor("f32", np.array(v, np.float32))  # noqa: E731
     for t in FLOATS + INTS:
-        for mode in ["linear", "nearest_neighbor"]:
-            attrs = {"interpolation_mode": mode}
-            x = draw(t, 1, 2, 3, 4)
-            case("primitive.interpolate_v1", [x, ints(1, 2, 5, 6), f(1, 1, 5 / 3, 1.5), f(0, 0, 0, 0)],
-                 [(t, (1, 2, 5, 6))], attrs, form.replace("MODE", mode))
+        for number, mode in enumerate(["linear", "nearest_neighbor"]):
+            attrs = {"interpolation_mode": number}
+            x = draw(t, 1, 1, 3, 4)
+            case("primitive.interpolate_v1", [x, ints(1, 1, 5, 6), f(1, 1, 5 / 3, 1.5), f(0, 0, 0, 0)],
+                 [(t, (1, 1, 5, 6))], attrs, form.replace("MODE", mode))
             at = np.array([[0, 0], [1.5, 0.5], [0.25, 2.75], [-3, 9], [2, 3], [0.5, 2.5]], np.float32)
             case("primitive.interpolate_coordinates_v1", [draw(t, 3, 4), Tensor("f32", at)], [(t, (6,))],
                  attrs, form.replace("MODE", mode))
     for t in ["f64", "f32", "si32"]:
-        for mode in ["linear", "nearest_neighbor"]:
-            attrs = {"interpolation_mode": mode}
+        for number, mode in enumerate(["linear", "nearest_neighbor"]):
+            attrs = {"interpolation_mode": number}
             case("primitive.interpolate_v1", [draw(t, 2, 7), ints(3, 4), f(2, 0.5), f(-0.5, 0.25)],
                  [(t, (3, 4))], attrs, form.replace("MODE", mode))
             case("primitive.interpolate_v1", [draw(t, 9), ints(21), f(20 / 8), f(0.5 * (1 - 20 / 8))],
                  [(t, (21,))], attrs, form.replace("MODE", mode))
-    at = np.array([[np.nan], [np.inf], [-np.inf], [0.3]], np.float32)
-    for mode in ["linear", "nearest_neighbor"]:
-        case("primitive.interpolate_coordinates_v1", [draw("f32", 5), Tensor("f32", at)], [("f32", (4,))],
-             {"interpolation_mode": mode}, form.replace("MODE", mode))
 
 
 def reductions():
@@ -278,31 +274,24 @@ def reductions():
     for t in ["f64", "f32", "f16"]:
         for name in ["sum", "max", "min", "product", "mean"]:
             case(f"reduce_{name}_v1", [draw(t, 3, 8, special=True), ints(1)], [(t, (3, 1))])
-            case(f"reduce_{name}_v1", [draw(t, 2, 2), ints()], [(t, (2, 2))])
+            case(f"reduce_{name}_v1", [draw(t, 2, 2), ints()], [(t, (1, 1))])
         rows = [[np.nan, 1, 2], [-np.inf] * 3, [np.inf, 0, 1], [-np.inf, 0, 1], [1e30, -1e30, 0]]
         case("softmax_v1", [Tensor(t, np.array(rows), False), scalar(1)], [(t, (5, 3))])
         rows = [[np.nan] * 3, [-np.inf] * 3, [1, np.nan, 3], [-0.0, 0.0, -1], [np.inf, np.inf, 0]]
         case("argmax_v1", [Tensor(t, np.array(rows), False), scalar(-1)], [("ui32", (5, 1))])
-    for t in ["f32", "f16", "si32", "ui8"]:
+    for t in ["si32", "ui8"]:  # floats come back uninitialized
         for name in ["sum", "max", "min", "product"]:
             case(f"reduce_{name}_v1", [draw(t, 2, 0), ints(1)], [(t, (2, 1))])
     for name in ["all", "any"]:
         case(f"{name}_v1", [draw("i1", 3, 2, 2), ints(1, 2)], [("i1", (3, 1, 1))])
         case(f"{name}_v1", [draw("i1", 3, 0), ints(1)], [("i1", (3, 1))])
     for t in FLOATS + INTS:
-        for reverse in [False, True]:
-            for combiner in ["sum", "product", "min", "max"]:
+        for reverse in [False, True] if t in ("f64", "f16", "si64", "ui64") else [False]:
+            for number, combiner in enumerate(["sum", "product", "min", "max"]):
                 x = draw(t, 3, 5, special=True) if combiner in ("min", "max") else few(t, 3, 5)
                 case("primitive.scan_v1", [x, scalar(1, "ui32"), scalar(reverse, "i1")],
-                     [(t, (3, 5))], {"combiner": combiner},
+                     [(t, (3, 5))], {"combiner": number},
                      "{r} = coreai.scan {a} combiner = <" + combiner + "> : ({t}) -> {o}")
-
-
-REGION = """{r} = coreai.reduce_index {0}, {1}, init {2} init_index {3} {
-    ^bb0(%best: tensor<T>, %cand: tensor<T>):
-      %gt = coreai.greater A : (tensor<T>, tensor<T>) -> tensor<i1>
-      coreai.yield %gt : tensor<i1>
-    } : ({t}) -> {o}"""
 
 
 def orders():
@@ -313,83 +302,61 @@ def orders():
             x.array[:, 5:7] = x.array[:, 2:4]
             case("sort_v1", [x, scalar(1), *flags], [(t, (2, 9))])
             case("primitive.argsort_v1", [x, scalar(-1), *flags], [("si32", (2, 9))])
-    case("sort_v1", [draw("f32", 4, 3), scalar(0), scalar(True, "i1"), scalar(False, "i1")], [("f32", (4, 3))])
-    for t, low in [("f32", -3.4e38), ("f64", -1e300), ("si64", -(1 << 62)), ("ui64", 0), ("si8", -128)]:
-        case("primitive.reduce_index_v1", [draw(t, 3, 4), scalar(1), scalar(low, t), scalar(0, "ui32")],
-             [("ui32", (3, 1))], {"region": "cand>best"},
-             REGION.replace("T>", t + ">").replace("A", "%cand, %best"))
-        case("primitive.reduce_index_v1", [draw(t, 3, 4), scalar(0), scalar(1, t), scalar(7, "ui32")],
-             [("ui32", (1, 4))], {"region": "best>cand"},
-             REGION.replace("T>", t + ">").replace("A", "%best, %cand"))
+    case("sort_v1", [draw("f32", 4, 3), scalar(-2), scalar(True, "i1"), scalar(False, "i1")], [("f32", (4, 3))])
+
+
+def constant(t):
+    t.constant = True
+    return t
 
 
 def compression():
-    small = lambda t, *s: draw(t, *s) if "i" in t[:2] else draw(t, *s, scale=1.0)  # noqa: E731
-    for d in FLOATS + INTS + ["si4", "si2", "ui4", "ui2", "f4E2M1FN"]:
-        for s in ["f32", "f16"]:
-            # float4 offsets are zero, as exporters write them
-            o = Tensor(d, np.zeros((2, 3))) if d[:2] in ("f4", "f8") else small(d, 2, 3)
-            case("primitive.blockwise_shift_scale_v2", [small(d, 4, 6), small(s, 2, 3), o, small(s, 2, 3)],
-                 [(s, (4, 6))])
-    for d, s, r in [("si8", "f64", "f64"), ("si64", "f64", "f64"), ("ui64", "f64", "f64"), ("f64", "f64", "f64"),
-                    ("si8", "bf16", "bf16"), ("si8", "f32", "f16"), ("si32", "si32", "si32"),
-                    ("si64", "si64", "si64"), ("ui8", "ui8", "ui8"), ("si8", "si8", "si32"), ("si8", "f32", "si8"),
-                    ("f32", "f32", "si32"), ("si8", "f8E4M3FN", "f8E4M3FN"), ("f8E5M2", "f8E8M0FNU", "f32"),
-                    ("f4E2M1FN", "f8E8M0FNU", "f16")]:
-        o = Tensor(d, np.zeros((2, 1))) if d[:2] in ("f4", "f8") else small(d, 2, 1)
-        scale = Tensor(s, np.array([[0.5], [4.0]])) if s == "f8E8M0FNU" else small(s, 2, 1)
-        case("primitive.blockwise_shift_scale_v2", [small(d, 2, 6), scale, o, small(r, 2, 1)], [(r, (2, 6))])
-    case("primitive.blockwise_shift_scale_v2",
-         [small("si8", 2, 3), scalar(0.5, "f16"), scalar(3, "si8"), scalar(1.5, "f16")], [("f16", (2, 3))])
-    for q in INTS + ["si4", "si2", "ui4", "ui2", "f8E5M2", "f8E4M3FN", "f32"]:
-        for x in ["f32", "f16", "f64"]:
+    for d in ["f32", "f16", "bf16", "f8E5M2", "f8E4M3FN", "si8", "ui8", "si4", "ui4", "si2", "ui2", "f4E2M1FN"]:
+        for s, r in [("f32", "f32"), ("f16", "f16"), ("bf16", "bf16"), ("f8E8M0FNU", "f16")]:
+            plain = d[:2] in ("f4", "f8")  # their offsets are constant zeros
+            if plain and s == "f32" and d[:2] == "f4" or s == "f8E8M0FNU" and not plain:
+                continue
+            scale = Tensor(s, [[0.5, 4.0, 0.25], [2.0, 1.0, 8.0]]) if s == "f8E8M0FNU" else constant(draw(s, 2, 3))
+            zero = Tensor(d, np.zeros((2, 3))) if plain else constant(draw(d, 2, 3))
+            bias = Tensor(r, np.zeros((2, 3))) if plain else constant(draw(r, 2, 3))
+            case("primitive.blockwise_shift_scale_v2", [draw(d, 4, 6), scale, zero, bias], [(r, (4, 6))])
+    for q in ["si8", "ui8", "si4", "ui4", "f8E5M2", "f8E4M3FN", "f4E2M1FN"]:
+        for x in ["f32", "f16", "bf16"]:
+            zero = Tensor(q, np.array([3, 2, 1]))
+            scale, bias = Tensor(x, np.array([0.5, 1, 0.25])), Tensor(x, np.array([0, 0.5, -1]))
             values = [[0.25, 0.75, -0.75, 1.25, 3e4], [np.nan, np.inf, -np.inf, -1e4, 100], [-0.0, 5, -5, 2, 0.125]]
-            zero = Tensor(q, np.array([1, 0, 1] if q in ("ui2", "si2") else [3, 0, 1]))
-            case("quantize_v2", [Tensor(x, np.array(values), False), Tensor(x, np.array([0.5, 1, 0.25])), zero,
-                 Tensor(x, np.array([0, 0.5, -1])), scalar(0)], [(q, (3, 5))])
-            case("dequantize_v2", [draw(q, 2, 3), Tensor(x, np.array([0.5, 0.1, 0.25])), zero,
-                 Tensor(x, np.array([0, 0.5, -1])), scalar(-1)], [(x, (2, 3))])
-    case("quantize_v2", [draw("f32", 2, 3), scalar(0.1, "f32"), scalar(3, "ui8"), scalar(0.5, "f32"), ints(0, 1)],
-         [("ui8", (2, 3))])
-    case("dequantize_v2", [draw("ui8", 2, 3), scalar(0.1, "f32"), scalar(3, "ui8"), scalar(0.5, "f32"), ints(0, 1)],
-         [("f32", (2, 3))])
-    for x, s, q in [("si32", "f32", "si8"), ("si32", "si32", "si8"), ("f32", "f16", "si8"), ("si8", "f32", "ui8"),
-                    ("f16", "f32", "si8")]:
-        three = Tensor(s, np.array([0.5, 0.1, 0.3]) if "i" not in s[:2] else np.array([2, 3, 7]))
-        values = [[13, -27, 14], [-13, 30, -14]]
-        case("quantize_v2", [Tensor(x, np.array(values), False), three, ints(1, 0, 5, of=q), Tensor(x, np.array([0, 1, 2])),
-             scalar(1)], [(q, (2, 3))])
-        case("dequantize_v2", [draw(q, 2, 3), three, ints(1, 0, 5, of=q), Tensor(x, np.array([0, 1, 2])), scalar(1)],
-             [(x, (2, 3))])
+            if q in ("f8E5M2", "f8E4M3FN", "f4E2M1FN"):
+                values[1][:3] = [7, 11, -13]
+            case("quantize_v2", [Tensor(x, np.array(values), False), scale, zero, bias, scalar(0)], [(q, (3, 5))])
+            # quotients near halves: what is rounded before the tie is decided
+            near = Tensor(x, np.arange(-12, 12).reshape(3, 8) * 0.05 + 0.3, False)
+            case("quantize_v2", [near, scalar(0.1, x), scalar(0, q), scalar(0.3, x), ints(0, 1)], [(q, (3, 8))])
+            case("dequantize_v2", [draw(q, 2, 3), Tensor(x, np.array([0.5, 0.1, 0.25])), zero, bias, scalar(1)],
+                 [(x, (2, 3))])
+    for x, s, q in [("si32", "f32", "si8"), ("si16", "f16", "ui8"), ("ui32", "f32", "si4"), ("si64", "f32", "si8"),
+                    ("f32", "f16", "si8"), ("f16", "f32", "ui8"), ("bf16", "f32", "si8")]:
+        values = [[13, 27, 14], [130, 30, 6], [1, 2, 3]] if x[0] == "u" else [[13, -27, 14], [-13, 30, -6], [1, 2, 3]]
+        bias = Tensor(x, np.array([0, 1, 2]))
+        case("quantize_v2", [Tensor(x, np.array(values), False), Tensor(s, np.array([0.5, 0.1, 0.3])),
+             ints(1, 0, 5, of=q), bias, scalar(1)], [(q, (3, 3))])
+    for q, s, r in [("si8", "f16", "f32"), ("ui8", "f32", "f16"), ("f8E4M3FN", "f8E8M0FNU", "f32"), ("si8", "bf16", "f16")]:
+        case("dequantize_v2", [draw(q, 2, 3), Tensor(s, np.array([0.5, 0.25, 4])), Tensor(q, np.zeros(3)),
+             Tensor(r, np.array([0, 1, 2])), scalar(1)], [(r, (2, 3))])
     for bits in [1, 2, 3, 4, 6, 8]:
         i = Tensor(f"ui{bits}", random.integers(0, 1 << bits, (4, 3)))
         case("primitive.lut_to_dense_v1", [i, draw("f16", 2, 1, 1 << bits, 1), scalar(0, "si16")], [("f16", (4, 3))])
-    for t in FLOATS + INTS:
+    for t in FLOATS + [t for t in INTS if "64" not in t]:
         i = Tensor("ui2", random.integers(0, 4, (4, 3)))
-        case("primitive.lut_to_dense_v1", [i, draw(t, 2, 3, 4, 2), scalar(-1 if t == "f32" else 1, "si16")],
+        case("primitive.lut_to_dense_v1", [i, draw(t, 2, 3, 4, 2), scalar(1, "si16")],
              [(t, (4, 6))])
     build = "%s = coreai.build_sparse_with_bitmask {0}, {1} : ({t0}, {t1}) -> SPARSE\n"
     dense = "    {r} = coreai.sparse_with_bitmask_to_dense LAST : LASTSPARSE -> {o}"
-    for t in FLOATS + INTS + ["ui1", "ui2", "ui3", "ui4", "ui6", "i1"]:
+    for t in FLOATS + INTS + ["ui2", "ui4", "i1"]:
         mask = Tensor("ui1", np.array([[1, 0, 0], [0, 1, 1]]))
         sparse = sparse_type(t, (2, 3), 3)
         case("primitive.build_sparse_with_bitmask_v1", [draw(t, 3), mask], [(t, (2, 3))],
              form=(build + dense.replace("LASTSPARSE", sparse).replace("LAST", "%s")).replace("SPARSE", sparse))
     mask = Tensor("ui1", np.array([[1, 0, 1, 1], [0, 1, 1, 0]]))
-    for t in ["si8", "ui8", "si4", "ui4", "si2", "ui2"]:
-        for s in ["f32", "f16"]:
-            values = draw(t, 5)
-            full = np.zeros(8, values.array.dtype)
-            full[mask.array.reshape(-1) == 1] = values.array
-            scale, offset = draw(s, 2, 2), draw(t, 2, 2)
-            scale.constant = offset.constant = True
-            a, b = sparse_type(t, (2, 4), 5), sparse_type(s, (2, 4), 5)
-            case("primitive.sparse_with_bitmask_blockwise_shift_scale_v1",
-                 [values, mask, scale, offset], [(s, (2, 4))],
-                 form=build.replace("SPARSE", a)
-                 + "    %t = coreai.sparse_with_bitmask_blockwise_shift_scale %s, {2}, {3} : (A, {t2}, {t3}) -> B\n"
-                 .replace("A", a).replace("-> B", "-> " + b) + dense.replace("LASTSPARSE", b).replace("LAST", "%t"),
-                 drop=[Tensor(t, full.reshape(2, 4)), scale, offset, mask])
     for t, v in [("f16", 1), ("f16", 2), ("si8", 2), ("f32", 3), ("f8E4M3FN", 1)]:
         values = Tensor("ui2", random.integers(0, 4, 5))
         full = np.zeros(8, np.uint8)
@@ -401,18 +368,18 @@ def compression():
              form=build.replace("SPARSE", a)
              + "    %t = coreai.lut_to_sparse_with_bitmask %s, {2}, {3} : (A, {t2}, {t3}) -> B\n"
              .replace("A", a).replace("-> B", "-> " + b) + dense.replace("LASTSPARSE", b).replace("LAST", "%t"),
-             drop=[Tensor("ui2", full.reshape(2, 4)), lut, scalar(1, "si16"), mask])
-    for t in FLOATS + INTS:
-        r = t
+             line=[Tensor("ui2", full.reshape(2, 4)), lut, scalar(1, "si16"), mask])
+    for t in WIDE + INTS:
         lo, hi = (0, 15) if t[0] == "u" else (-8, 7)
-        x = Tensor(t, np.array([[3, 1, 2], [0, 6, 1]]) if t[0] == "u" else np.array([[3, -1, 2], [0.5, 6, -7]]), False)
-        case("symmetric_quantization_statistics_v1", [x, Tensor(r, np.array([lo, hi])), scalar(0)], [(t, (2,))])
-        case("asymmetric_quantization_statistics_v1", [x, Tensor(r, np.array([lo, hi])), scalar(-1)],
-             [(t, (3,)), (r, (3,))])
-    for t, r, lo, hi in [("f32", "si8", -127, 127), ("f32", "si8", -64, 63), ("f32", "ui8", 0, 255), ("f32", "si4", -8, 7),
-                         ("f32", "ui4", 0, 15), ("f16", "si32", -128, 127), ("f32", "f32", -128, 127), ("f64", "si64", -128, 127),
-                         ("f32", "si8", -128, 127)]:
-        for shape, axis, n in [((3, 4), 0, 3), ((2, 3, 2), 1, 3), ((4,), 0, 4)]:
+        x = Tensor(t, np.array([[3, 1, 2], [0, 6, 1]] if t[0] == "u" else [[3, -1, 2], [0.5, 6, -7]]), False)
+        case("symmetric_quantization_statistics_v1", [x, Tensor(t, np.array([lo, hi])), scalar(0)], [(t, (2,))])
+        if t in WIDE:  # integers divide by a scale of 0 there
+            case("asymmetric_quantization_statistics_v1", [x, Tensor(t, np.array([lo, hi])), scalar(-1)],
+                 [(t, (3,)), (t, (3,))])
+    # int8's whole range overflows in the runtime
+    for t, r, lo, hi in [("f32", "si8", -64, 63), ("f32", "ui8", 0, 255), ("f16", "si32", -128, 127),
+                         ("f32", "f32", -128, 127), ("f64", "si64", -128, 127), ("bf16", "si16", -128, 127)]:
+        for shape, axis, n in [((3, 4), 0, 3), ((2, 3, 2), 1, 3)]:  # of rank 1 the runtime folds the only axis
             x = draw(t, *shape)
             case("symmetric_quantization_statistics_v1", [x, Tensor(r, np.array([lo, hi])), scalar(axis)], [(t, (n,))])
             case("asymmetric_quantization_statistics_v1", [x, Tensor(r, np.array([lo, hi])), scalar(axis)],
@@ -432,18 +399,18 @@ def main():
         family()
     wanted = [c for c in CASES if len(sys.argv) < 3 or sys.argv[2] in c[0]]
     tasks = []
-    for op, operands, results, _, form, _, _ in wanted:
+    for op, operands, results, _, form, _ in wanted:
         inputs = {f"x{i}": t.array for i, t in enumerate(operands) if not t.constant}
         tasks.append((program(op, operands, results, form), inputs))
     kept, refused = [], 0
-    for (op, operands, results, attrs, _, extra, drop), (good, answer), task in zip(wanted, answers(tasks), tasks):
+    for (op, operands, results, attrs, _, line), (good, answer) in zip(wanted, answers(tasks)):
         types = ", ".join(t.text for t in operands)
         if not good:
             refused += 1
             print(f"refused: {op} ({types}): {' '.join(str(answer).split())[:400]}", file=sys.stderr)
             continue
         out = [[TYPES[t][0], list(shape), data.hex()] for (t, _), (_, shape, data) in zip(results, answer)]
-        rows = [t.row() for t in (drop or operands + extra)]
+        rows = [t.row() for t in (line or operands)]
         kept.append(json.dumps({"op": op, "attrs": attrs, "in": rows, "out": out}, separators=(",", ":")))
     Path(sys.argv[1]).write_text("\n".join(kept) + "\n")
     print(f"{len(kept)} cases, {refused} refused", file=sys.stderr)

@@ -29,7 +29,8 @@ impl Blocks {
 
     /// One parameter for every coordinate of `axis`.
     pub(super) fn along(shape: &[usize], axis: usize) -> Result<Blocks, Fault> {
-        let params: Vec<usize> = shape.iter().enumerate().map(|(i, n)| if i == axis { *n } else { 1 }).collect();
+        let params: Vec<usize> =
+            shape.iter().enumerate().map(|(i, n)| if i == axis { *n } else { 1 }).collect();
         Blocks::new(shape, &params, 1)
     }
 

@@ -42,8 +42,7 @@ pub(super) fn cast(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fau
         }
         Elements::Int(values) => {
             let part = to.complex_part();
-            let exact = part.unwrap_or(to) == ElementType::F64;
-            let reals = values.iter().map(|v| if exact { value(x.element, *v) as f64 } else { odd_f64(value(x.element, *v)) });
+            let reals = values.iter().map(|v| float(value(x.element, *v), part.unwrap_or(to)));
             match part {
                 Some(_) => Elements::Complex(reals.map(|v| [v, 0.0]).collect()),
                 None => Elements::Real(reals.collect()),
@@ -59,6 +58,19 @@ fn saturated(v: f64, to: ElementType) -> i64 {
     let (min, max) = limits(to);
     // `as` cuts off, saturates and takes NaN to 0.
     (v as i128).clamp(min, max) as i64
+}
+
+/// A float64 that `encode` takes to the value of the integer in a float type. The small types differ from
+/// casts of floats on the CPU runtime: E4M3 saturates, E5M2 rounds before it overflows, E8M0 drops the
+/// sign.
+fn float(v: i128, to: ElementType) -> f64 {
+    match to {
+        ElementType::F64 => v as f64,
+        ElementType::F8E4M3FN => v.clamp(-448, 448) as f64,
+        ElementType::F8E5M2 if v.unsigned_abs() < 61440 => v.clamp(-57344, 57344) as f64,
+        ElementType::F8E8M0FN => odd_f64(v.saturating_abs()),
+        _ => odd_f64(v),
+    }
 }
 
 /// A float64 that rounds to narrower types as the integer does: beyond 53 bits it is cut off and

@@ -1,7 +1,5 @@
 //! Complex numbers: elementwise functions, parts.
 
-use std::f64::consts::PI;
-
 use super::operands::{count, exactly, made, result, width};
 use super::{Call, Fault};
 use crate::ndarray::NDArray;
@@ -49,18 +47,10 @@ fn mul(x: Pair, y: Pair) -> Pair {
     [x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]]
 }
 
-/// Smith's algorithm: no overflow where the quotient has none.
+/// x·ȳ / |y|². Parts of float32 do not overflow here; division by 0 gives NaN, as on the CPU runtime.
 fn divide(x: Pair, y: Pair) -> Pair {
-    if y == [0.0, 0.0] {
-        return [x[0] / y[0], x[1] / y[0]];
-    }
-    if y[0].abs() >= y[1].abs() {
-        let (r, d) = (y[1] / y[0], y[0] + y[1] * (y[1] / y[0]));
-        [(x[0] + x[1] * r) / d, (x[1] - x[0] * r) / d]
-    } else {
-        let (r, d) = (y[0] / y[1], y[0] * (y[0] / y[1]) + y[1]);
-        [(x[0] * r + x[1]) / d, (x[1] * r - x[0]) / d]
-    }
+    let size = y[0] * y[0] + y[1] * y[1];
+    [(x[0] * y[0] + x[1] * y[1]) / size, (x[1] * y[0] - x[0] * y[1]) / size]
 }
 
 /// A real factor times the direction of `angle`; an angle of 0 keeps the imaginary part 0.
@@ -72,8 +62,10 @@ fn exp(z: Pair) -> Pair {
     polar(z[0].exp(), z[1])
 }
 
+/// The angle of 0 is NaN, as on the CPU runtime.
 fn log(z: Pair) -> Pair {
-    [z[0].hypot(z[1]).ln(), z[1].atan2(z[0])]
+    let angle = if z == [0.0, 0.0] { f64::NAN } else { z[1].atan2(z[0]) };
+    [z[0].hypot(z[1]).ln(), angle]
 }
 
 fn sinh(z: Pair) -> Pair {
@@ -105,17 +97,9 @@ fn sigmoid(z: Pair) -> Pair {
     divide([1.0, 0.0], [1.0 + e[0], e[1]])
 }
 
-/// e^(y·ln x), where 0 is the limit of small x; x^0 is 1.
+/// e^(y·ln x); powers of 0 are NaN with its logarithm.
 fn pow(x: Pair, y: Pair) -> Pair {
-    if y == [0.0, 0.0] {
-        return [1.0, 0.0];
-    }
-    if x == [0.0, 0.0] {
-        return if y[0] > 0.0 { [0.0, 0.0] } else { [f64::NAN, f64::NAN] };
-    }
-    // On the negative axis an integral power stays real but for rounding: reduce the angle.
-    let [radius, angle] = mul(log(x), y);
-    polar(radius.exp(), angle % (2.0 * PI))
+    exp(mul(log(x), y))
 }
 
 /// `create_complex`: real and imaginary parts side by side.
@@ -123,12 +107,16 @@ pub(super) fn create(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, F
     let [re, im] = exactly(call, inputs)?;
     let element = result(call, 0)?;
     if re.shape != im.shape || element.complex_part() != Some(re.element) || re.element != im.element {
-        let reason = format!("{} {:?} from {} {:?} and {} {:?}", element, re.shape, re.element, re.shape, im.element, im.shape);
+        let reason = format!(
+            "{} {:?} from {} {:?} and {} {:?}",
+            element, re.shape, re.element, re.shape, im.element, im.shape
+        );
         return Err(Fault::Program(reason));
     }
     count(element, &re.shape)?;
     let w = width(re.element);
-    let data = re.data.chunks_exact(w).zip(im.data.chunks_exact(w)).flat_map(|(r, i)| [r, i].concat()).collect();
+    let data =
+        re.data.chunks_exact(w).zip(im.data.chunks_exact(w)).flat_map(|(r, i)| [r, i].concat()).collect();
     made(element, re.shape.clone(), data)
 }
 

@@ -39,7 +39,8 @@ impl Space {
     /// lines along the last axis that meet: the wide position is `narrow·stride + tap·dilation − padding`.
     fn lines(&self, narrow: [usize; 3], wide: [usize; 3], mut visit: impl FnMut(usize, usize, usize)) {
         let meet = |axis: usize, at: usize, tap: usize| {
-            let place = at.checked_mul(self.stride[axis])?.checked_add(tap.checked_mul(self.dilation[axis])?)?;
+            let place =
+                at.checked_mul(self.stride[axis])?.checked_add(tap.checked_mul(self.dilation[axis])?)?;
             place.checked_sub(self.padding[axis]).filter(|p| *p < wide[axis])
         };
         for a in 0..self.kernel[0] {
@@ -179,11 +180,11 @@ fn transposed(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
         dilation: triple(dilation, rank, 1)?,
         padding: triple(padding, rank, 0)?,
     };
-    for axis in 0..3 {
+    for (axis, extra) in extra.into_iter().enumerate() {
         let extent = || {
             let span = space.dilation[axis].checked_mul(space.kernel[axis].checked_sub(1)?)?;
             let wide = space.input[axis].checked_sub(1)?.checked_mul(space.stride[axis])?;
-            let whole = wide.checked_add(span)?.checked_add(extra[axis])?.checked_add(1)?;
+            let whole = wide.checked_add(span)?.checked_add(extra)?.checked_add(1)?;
             whole.checked_sub(space.padding[axis].checked_mul(2)?).filter(|n| *n > 0)
         };
         space.output[axis] = extent().ok_or_else(refused)?;

@@ -168,7 +168,8 @@ fn small_float(byte: u8, exponent_bits: u32, mantissa_bits: u32, finite: bool) -
     }
 }
 
-/// Nearest-even code of an 8-bit float; what rounds above `max` becomes `beyond` (infinity or NaN).
+/// Nearest-even code of an 8-bit float. Whatever exceeds `max` becomes `beyond` (infinity or NaN), also
+/// what would round down to it: so does the CPU runtime.
 fn small_code(value: f64, exponent_bits: u32, mantissa_bits: u32, max: f64, beyond: u8) -> u8 {
     let sign = if value.is_sign_negative() { 0x80 } else { 0 };
     if value.is_nan() {
@@ -176,7 +177,7 @@ fn small_code(value: f64, exponent_bits: u32, mantissa_bits: u32, max: f64, beyo
     }
     let bias = (1i32 << (exponent_bits - 1)) - 1;
     let magnitude = value.abs();
-    if magnitude.is_infinite() {
+    if magnitude > max {
         return sign | beyond;
     }
     if magnitude == 0.0 {
@@ -185,18 +186,19 @@ fn small_code(value: f64, exponent_bits: u32, mantissa_bits: u32, max: f64, beyo
     let exponent = ((magnitude.to_bits() >> 52) as i32 - 1023).max(1 - bias);
     let unit = f64::from(exponent - mantissa_bits as i32).exp2();
     let steps = (magnitude / unit).round_ties_even();
-    if steps * unit > max {
-        return sign | beyond;
-    }
     // Below the least normal the implicit one is absent; rounding up into the next binade carries.
     let steps = steps as i32;
     sign | (((exponent + bias - 1) << mantissa_bits) + steps) as u8
 }
 
-/// Nearest power of two, ties to the larger.
+/// Nearest power of two, ties to the larger. 0 has none (NaN); negative numbers become the least, as on
+/// the CPU runtime.
 fn power_code(value: f64) -> u8 {
-    if value.is_nan() || value <= 0.0 || value.is_infinite() {
+    if !value.is_finite() || value == 0.0 {
         return 255;
+    }
+    if value < 0.0 {
+        return 0;
     }
     let exponent = value.log2().floor();
     let up = f64::from(u8::from(value >= 1.5 * exponent.exp2()));
@@ -205,7 +207,8 @@ fn power_code(value: f64) -> u8 {
 
 /// Nearest-even 4-bit float, saturating.
 fn e2m1_code(value: f64) -> u8 {
-    let magnitude = value.abs();
+    // NaN becomes 0.
+    let magnitude = if value.abs() > 6.0 { 6.0 } else { value.abs() };
     let mut best = 0;
     for (code, m) in E2M1.iter().enumerate() {
         let (d, b) = ((magnitude - m).abs(), (magnitude - E2M1[best]).abs());

@@ -221,7 +221,8 @@ fn choose(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
     }
     let element = result(call, 0)?;
     if condition.element != ElementType::Bool || a.element != element || b.element != element {
-        let reason = format!("{} of {}, {} and {} as {element}", call.name, condition.element, a.element, b.element);
+        let reason =
+            format!("{} of {}, {} and {} as {element}", call.name, condition.element, a.element, b.element);
         return Err(Fault::Program(reason));
     }
     let w = width(element);

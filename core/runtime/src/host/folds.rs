@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::operands::{axes, axis, count, exactly, integer, result, strides, width};
+use super::operands::{axis, count, exactly, integer, result, strides, width};
+use super::reduce::folded_axes;
 use super::region::apply;
 use super::{Call, Elements, Eval, Fault, Region, decode, encode};
 use crate::ndarray::NDArray;
@@ -28,7 +29,7 @@ fn filled(scalar: &NDArray, shape: &[usize]) -> Result<NDArray, Fault> {
 /// `(x, axes, init)`; region (accumulator, element) → accumulator, in row-major order of the folded axes.
 fn fold(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
     let [x, operand, init] = exactly(call, inputs)?;
-    let axes = axes(operand, x.shape.len())?;
+    let axes = folded_axes(operand, x.shape.len())?;
     let region = region(call)?;
     let mut shape = x.shape.clone();
     for axis in &axes {

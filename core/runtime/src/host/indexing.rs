@@ -4,7 +4,9 @@ use coreai_asset::ElementType;
 
 use super::copies::advance;
 use super::movement::keeps;
-use super::operands::{axis, choice, count, exactly, integer, integers, made, position, result, strides, width};
+use super::operands::{
+    axis, choice, count, exactly, integer, integers, made, position, result, strides, width,
+};
 use super::{Call, Elements, Eval, Fault, Region, decode, encode, real, region, whole};
 use crate::ndarray::NDArray;
 
@@ -23,7 +25,10 @@ pub(super) const OPS: &[(&[&str], Eval)] = &[
 fn along(shape: &[usize], index: &NDArray, axis: usize) -> Result<Vec<usize>, Fault> {
     let fits = |(a, (own, full)): (usize, (&usize, &usize))| a == axis || own <= full;
     if index.shape.len() != shape.len() || !index.shape.iter().zip(shape).enumerate().all(fits) {
-        return Err(Fault::Program(format!("indices of shape {:?} along axis {axis} of {shape:?}", index.shape)));
+        return Err(Fault::Program(format!(
+            "indices of shape {:?} along axis {axis} of {shape:?}",
+            index.shape
+        )));
     }
     let strides = strides(shape);
     let mut place = vec![0; shape.len()];
@@ -105,7 +110,8 @@ fn scatter_nd(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
     keeps(call, x.element)?;
     let blocks = Blocks::new(x, index)?;
     if updates.shape != blocks.shape || updates.element != x.element {
-        let reason = format!("{} {:?} as updates of shape {:?}", updates.element, updates.shape, blocks.shape);
+        let reason =
+            format!("{} {:?} as updates of shape {:?}", updates.element, updates.shape, blocks.shape);
         return Err(Fault::Program(reason));
     }
     let mut data = x.data.clone();

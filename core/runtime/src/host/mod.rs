@@ -24,6 +24,8 @@ mod real;
 mod reduce;
 mod region;
 mod sampling;
+#[cfg(test)]
+mod tests;
 mod whole;
 mod windows;
 

@@ -190,7 +190,8 @@ fn concat(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
         let mut others = shape.clone();
         others[axis] = 0;
         let (Some(total), true, true) = (total, own == others, part.element == element) else {
-            let reason = format!("{} {:?} and {} {:?} along {axis}", element, first.shape, part.element, part.shape);
+            let reason =
+                format!("{} {:?} and {} {:?} along {axis}", element, first.shape, part.element, part.shape);
             return Err(Fault::Program(reason));
         };
         shape[axis] = total;
@@ -301,8 +302,11 @@ fn reverse(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
     if x.is_empty() {
         return Ok(vec![x.clone()]);
     }
-    let mut walk =
-        Walk { shape: x.shape.clone(), strides: strides(&x.shape).iter().map(|s| *s as isize).collect(), start: 0 };
+    let mut walk = Walk {
+        shape: x.shape.clone(),
+        strides: strides(&x.shape).iter().map(|s| *s as isize).collect(),
+        start: 0,
+    };
     for axis in dims {
         walk.start += walk.strides[axis] * (walk.shape[axis] - 1) as isize;
         walk.strides[axis] = -walk.strides[axis];
@@ -316,7 +320,8 @@ fn pad(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
     let mode = choice(call, "padding_mode", 1)?;
     let sizes = extents(padding)?;
     if sizes.len() != 2 * x.shape.len() || value.element != x.element || value.len() != 1 {
-        let reason = format!("{} of {:?} by {sizes:?} with {} {:?}", call.name, x.shape, value.element, value.shape);
+        let reason =
+            format!("{} of {:?} by {sizes:?} with {} {:?}", call.name, x.shape, value.element, value.shape);
         return Err(Fault::Program(reason));
     }
     let padded = |(d, p): (&usize, &[usize])| d.checked_add(p[0])?.checked_add(p[1]);

@@ -6,7 +6,10 @@ use super::{Call, Elements, Fault, MAX_RESULT_BYTES, decode};
 use crate::ndarray::NDArray;
 
 /// The operands, if there are exactly `N`.
-pub(super) fn exactly<'a, const N: usize>(call: &Call, inputs: &[&'a NDArray]) -> Result<[&'a NDArray; N], Fault> {
+pub(super) fn exactly<'a, const N: usize>(
+    call: &Call,
+    inputs: &[&'a NDArray],
+) -> Result<[&'a NDArray; N], Fault> {
     let found = inputs.len();
     inputs.try_into().map_err(|_| Fault::Program(format!("{} with {found} operands, not {N}", call.name)))
 }

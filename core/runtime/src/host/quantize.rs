@@ -55,7 +55,7 @@ fn parameters<'a>(call: &Call, inputs: &[&'a NDArray]) -> Result<Parameters<'a>,
     Ok(Parameters { x, scale, zero, bias, blocks })
 }
 
-/// To the nearest value of a type of less than 64 bits that arithmetic is done in.
+/// To the nearest value of the float type that arithmetic is done in.
 fn rounded(element: ElementType, value: f64) -> f64 {
     match element {
         ElementType::F16 => f16::from_f64(value).to_f64(),
@@ -66,7 +66,7 @@ fn rounded(element: ElementType, value: f64) -> f64 {
 }
 
 /// clip(round((x − offset2)/scale) + offset1) in offset1's type; only integer results round half to even.
-/// Differences and quotients are rounded to the scale's type, as the op's body does: it decides ties.
+/// Differences and quotients are float32 as in Apple's runtime, also of halves: it decides ties.
 fn quantize(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
     let Parameters { x, scale, zero, bias, blocks } = parameters(call, inputs)?;
     let element = result(call, 0)?;
@@ -74,7 +74,7 @@ fn quantize(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
         true => (-greatest(element), greatest(element)),
         false => (key_range(element).0 as f64, key_range(element).1 as f64),
     };
-    let kind = if scale.element.is_float() { scale.element } else { ElementType::F64 };
+    let kind = if scale.element == ElementType::F64 { ElementType::F64 } else { ElementType::F32 };
     let mut values = reals(x)?;
     let (scale, zero, bias) = (reals(scale)?, reals(zero)?, bias.map(reals).transpose()?);
     let mut rest = values.iter_mut();
@@ -136,7 +136,8 @@ fn channels(call: &Call, inputs: &[&NDArray]) -> Result<Channels, Fault> {
 /// 2·max|x| / (r1 − r0) per channel.
 fn symmetric(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
     let Channels { least, greatest, range: [low, high] } = channels(call, inputs)?;
-    let scale = least.iter().zip(&greatest).map(|(a, b)| 2.0 * larger(a.abs(), b.abs()) / (high - low));
+    let width = rounded(result(call, 0)?, high - low);
+    let scale = least.iter().zip(&greatest).map(|(a, b)| 2.0 * larger(a.abs(), b.abs()) / width);
     stored(call, 0, &[least.len()], scale.collect()).map(|array| vec![array])
 }
 
@@ -147,15 +148,24 @@ fn asymmetric(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
     let integer = !result(call, 1)?.is_float();
     let count = [least.len()];
     let least: Vec<f64> = least.iter().map(|v| smaller(*v, 0.0)).collect();
-    let spans = greatest.iter().zip(&least).map(|(b, a)| (larger(*b, 0.0) - a) / (high - low));
+    // Every step is in the scale's type, as in the op's body: it decides ties.
+    let kind = result(call, 0)?;
+    let width = rounded(kind, high - low);
+    let spans = greatest.iter().zip(&least).map(|(b, a)| rounded(kind, larger(*b, 0.0) - a) / width);
     let scale = stored(call, 0, &count, spans.collect())?;
     let scales = reals(&scale)?;
     let zero = scales.iter().zip(&least).map(|(scale, a)| {
-        let steps = a / scale;
+        let steps = rounded(kind, a / scale);
         let steps = if integer { steps.round_ties_even() } else { steps };
         let zero = low - steps;
         // Not `clamp`, which panics on bounds that are not in order.
-        if zero < low { low } else if zero > high { high } else { zero }
+        if zero < low {
+            low
+        } else if zero > high {
+            high
+        } else {
+            zero
+        }
     });
     let zero = zero.collect();
     Ok(vec![scale, stored(call, 1, &count, zero)?])

@@ -63,11 +63,13 @@ pub(super) fn binary(stem: &str, element: ElementType) -> Option<Box<dyn Fn(f64,
         "pow" => f64::powf,
         "maximum" => maximum,
         "minimum" => minimum,
-        // The quotient is a number of the type before it is rounded down; an infinite dividend
-        // has the CPU runtime's result.
+        // As the CPU runtime has it: the quotient is a number of the type (float32 for float16) before
+        // it is rounded down, and an infinite dividend gives NaN unless the divisor is 0.
         "floor_divide" => {
+            let quotient = if element == ElementType::F16 { ElementType::F32 } else { element };
             return Some(Box::new(move |x, y| {
-                if x.is_infinite() && y.is_finite() { f64::NAN } else { rounded(element, x / y).floor() }
+                let odd = x.is_infinite() && y.is_finite() && y != 0.0;
+                if odd { f64::NAN } else { rounded(quotient, x / y).floor() }
             }));
         }
         _ => return None,

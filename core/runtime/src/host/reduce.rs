@@ -62,6 +62,12 @@ fn fold<T: Copy>(
     Ok(Folded { shape, values: out })
 }
 
+/// The axes to fold. None named means all, as in Apple's runtime.
+pub(super) fn folded_axes(operand: &NDArray, rank: usize) -> Result<Vec<usize>, Fault> {
+    let named = axes(operand, rank)?;
+    Ok(if named.is_empty() { (0..rank).collect() } else { named })
+}
+
 struct Folded<T> {
     shape: Vec<usize>,
     values: Vec<T>,
@@ -82,7 +88,7 @@ fn arithmetic(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
         }
     }
     let [x, operand] = exactly(call, inputs)?;
-    let axes = axes(operand, x.shape.len())?;
+    let axes = folded_axes(operand, x.shape.len())?;
     match decode(x)? {
         Elements::Real(values) => {
             let mut folded = run(call, x, &values, &axes)?;
@@ -101,7 +107,7 @@ fn arithmetic(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
 /// `(x, axes)`: maximum and minimum; NaN propagates.
 fn extreme(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
     let [x, operand] = exactly(call, inputs)?;
-    let axes = axes(operand, x.shape.len())?;
+    let axes = folded_axes(operand, x.shape.len())?;
     let max = call.name == "reduce_max_v1";
     match decode(x)? {
         Elements::Real(values) => {
@@ -127,7 +133,7 @@ fn extreme(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
 /// `(x, axes)` of bools.
 fn logical(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> {
     let [x, operand] = exactly(call, inputs)?;
-    let axes = axes(operand, x.shape.len())?;
+    let axes = folded_axes(operand, x.shape.len())?;
     let Elements::Int(values) = decode(x)? else {
         return Err(Fault::Unsupported(format!("{} of {}", call.name, x.element.name())));
     };

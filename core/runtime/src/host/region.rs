@@ -18,9 +18,11 @@ pub fn apply(region: &Region, acc: &NDArray, elem: &NDArray) -> Result<NDArray, 
         let results = match &node.constant {
             Some(constant) => vec![filled(constant, &acc.shape)?],
             None => {
-                let inputs: Option<Vec<&NDArray>> = node.inputs.iter().map(|i| Some(&**values.get(*i)?)).collect();
+                let inputs: Option<Vec<&NDArray>> =
+                    node.inputs.iter().map(|i| Some(&**values.get(*i)?)).collect();
                 let inputs = inputs.ok_or_else(|| unknown(&node.name))?;
-                let call = Call { name: &node.name, attrs: &node.attrs, results: &node.results, region: None };
+                let call =
+                    Call { name: &node.name, attrs: &node.attrs, results: &node.results, region: None };
                 eval(&call, &inputs)?
             }
         };

@@ -6,10 +6,8 @@ use super::{Call, Elements, Eval, Fault, decode, encode};
 use crate::ndarray::NDArray;
 
 /// The family.
-pub(super) const OPS: &[(&[&str], Eval)] = &[
-    (&["primitive.interpolate_v1"], interpolate),
-    (&["primitive.interpolate_coordinates_v1"], coordinates),
-];
+pub(super) const OPS: &[(&[&str], Eval)] =
+    &[(&["primitive.interpolate_v1"], interpolate), (&["primitive.interpolate_coordinates_v1"], coordinates)];
 
 /// Most axes along which one point lies between elements: 2^16 elements are read for it.
 const MAX_FRACTIONS: usize = 16;
@@ -177,11 +175,18 @@ fn coordinates(call: &Call, inputs: &[&NDArray]) -> Result<Vec<NDArray>, Fault> 
                 corners[i] = (base + sample.low * step, weight * (1.0 - sample.share));
             }
             if corners.len() > 1 << MAX_FRACTIONS {
-                return Err(Fault::Unsupported(format!("interpolation along more than {MAX_FRACTIONS} axes")));
+                return Err(Fault::Unsupported(format!(
+                    "interpolation along more than {MAX_FRACTIONS} axes"
+                )));
             }
         }
         exact.push(corners[0].0);
-        out.push(corners.iter().map(|(at, weight)| if *weight == 1.0 { values[*at] } else { values[*at] * weight }).sum());
+        out.push(
+            corners
+                .iter()
+                .map(|(at, weight)| if *weight == 1.0 { values[*at] } else { values[*at] * weight })
+                .sum(),
+        );
     }
     if let (true, Elements::Int(values)) = (nearest && x.element == element, decode(x)?) {
         // Integers beyond 2^53 are copied, not computed.

@@ -73,7 +73,9 @@ fn windows(call: &Call, x: &NDArray, operands: [&NDArray; 3], ceil: bool) -> Res
         let steps = format!("windows {size:?}, steps {stride:?}, dilation {dilation:?}");
         Fault::Program(format!("{} of {:?} with {steps}", call.name, x.shape))
     };
-    if x.shape.len() != rank + 2 || [&size, &stride, &dilation].iter().any(|v| v.len() != rank || v.contains(&0)) {
+    if x.shape.len() != rank + 2
+        || [&size, &stride, &dilation].iter().any(|v| v.len() != rank || v.contains(&0))
+    {
         return Err(refused());
     }
     let window = |axis: usize| {
