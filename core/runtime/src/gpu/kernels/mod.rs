@@ -5,6 +5,7 @@
 
 mod attention;
 mod conv;
+mod conv_tiled;
 mod gather;
 mod map;
 mod matmul;
@@ -136,6 +137,11 @@ fn build(plan: &Plan, cx: &LowerCx<'_>, step: &Step, number: usize) -> Result<Ve
         Kernel::Resize { nearest, sampled } => resize::build(shader(), *nearest, sampled),
         Kernel::Sample { nearest } => resize::sample(shader(), *nearest),
         Kernel::Scan { op, reverse } => scan::build(shader(), *op, *reverse),
+        Kernel::Sort { descending, indices }
+            if step.writes[0].dims.last().is_some_and(|n| cx.bounds(n).max > order::MAX_COUNTED) =>
+        {
+            return order::sort_long(plan, cx, step, number, *descending, *indices);
+        }
         Kernel::Sort { descending, indices } => order::sort(shader(), *descending, *indices),
         Kernel::ArgMax => order::arg_max(shader()),
     };

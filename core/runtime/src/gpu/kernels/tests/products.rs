@@ -63,6 +63,8 @@ fn compressed_weights() {
         (format(SI8, &[33, 64], &[1, 64], F32, false, false), "matvec_quant"),
         (format(UI8, &[33, 64], &[1, 32], F16, true, true), "matvec_quant"),
         (format(SI2, &[16, 64], &[1, 32], F16, false, true), "matvec_quant"),
+        (format(UI3, &[16, 64], &[1, 32], F16, true, false), "matvec_quant"),
+        (format(UI6, &[16, 64], &[1, 32], F16, true, true), "matvec_quant"),
         (format(UI1, &[16, 64], &[2, 32], F16, true, false), "matvec_quant"),
         (format(SI4, &[64, 64], &[4, 16], F16, true, false), "matvec_quant"),
         (format(SI8, &[16, 60], &[16, 60], F32, false, false), "matvec_quant"),
