@@ -80,6 +80,12 @@ pub fn lower(plan: &Plan, step: usize, cx: &LowerCx<'_>) -> Result<Vec<Dispatch>
                 });
             }
             Err(Fault::TooLarge { operand, needed }) => {
+                if let Some(sums) = split::along_reduction(plan, cx, &part, operand)
+                    && parts.len() + sums.len() <= MAX_PARTS
+                {
+                    parts.extend(sums.into_iter().rev());
+                    continue;
+                }
                 let halves = split::split(plan, cx, &part, operand).filter(|_| parts.len() < MAX_PARTS);
                 let Some((first, second)) = halves else {
                     return Err(Error::OutOfMemory {
