@@ -14,6 +14,8 @@ pub use template::{MissingKey, fill, with_library};
 
 /// Template of tiled matrix products.
 pub const MATMUL_TILED: &str = include_str!("matmul_tiled.wgsl");
+/// Template of convolutions as implicit matrix products.
+pub const CONV_TILED: &str = include_str!("conv_tiled.wgsl");
 /// Template of attention with online softmax.
 pub const ATTENTION: &str = include_str!("attention.wgsl");
 /// Template of RMS and layer normalization.

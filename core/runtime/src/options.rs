@@ -28,7 +28,8 @@ pub enum Precision {
 pub enum ForcedKernel {
     /// Matrix products of few rows use the tiled kernel too.
     Tiled,
-    /// Reductions go through workgroup memory even where the adapter has subgroups.
+    /// Reductions go through workgroup memory even where the adapter has subgroups; convolutions compute
+    /// one result per invocation.
     Plain,
 }
 

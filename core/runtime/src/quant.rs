@@ -24,14 +24,21 @@ pub struct SegmentParts {
 }
 
 impl QuantFormat {
-    /// Bits of a code.
-    pub fn code_bits(&self) -> u64 {
+    /// Bits of a code in the asset.
+    pub fn stored_bits(&self) -> u64 {
         match self.code {
             ElementType::SI8 | ElementType::UI8 => 8,
+            ElementType::UI6 => 6,
             ElementType::SI4 | ElementType::UI4 => 4,
+            ElementType::UI3 => 3,
             ElementType::SI2 | ElementType::UI2 => 2,
             _ => 1,
         }
+    }
+
+    /// Bits of a code on the device: the next power of two, so that no code crosses a word.
+    pub fn code_bits(&self) -> u64 {
+        self.stored_bits().next_power_of_two()
     }
 
     /// Whether codes are sign-extended.

@@ -2,7 +2,7 @@
 //!
 //! The cases are the plan's own steps: of each family the smallest one, cut out as a plan of one
 //! step, with made-up operands and small extents, run on the device and on the CPU unit. Where the
-//! results differ, the variant without subgroups takes over and the report says so; where that
+//! results differ, the plain variant takes over and the report says so; where that
 //! differs too, the model is refused.
 
 use std::collections::{BTreeMap, HashSet};
@@ -60,10 +60,9 @@ pub(crate) async fn run(
         }
         let expected = reference(&case, &values, asset)?;
         let mut found = on_device(device, constants, &case, &values).await?;
-        if !alike(&case, &found, &expected) && device.caps().subgroups {
-            device.avoid_subgroups();
-            let message =
-                format!("{family} is wrong with subgroups on this device; the plain variant is used");
+        if !alike(&case, &found, &expected) && !device.caps().plain_only {
+            device.prefer_plain();
+            let message = format!("{family} is wrong on this device; plain variants are used");
             entries.push(ReportEntry { code: "kernel_replaced", message, fallback: true });
             found = on_device(device, constants, &case, &values).await?;
         }
@@ -139,6 +138,11 @@ fn family(plan: &Plan, step: &Step) -> String {
             format!("{weights} {} {}", norm.is_some(), if rows { "one row" } else { "rows" })
         }
         Kernel::Reduce { op, .. } => format!("{op:?}"),
+        Kernel::Conv { groups, transposed, .. } => {
+            // What chooses between tiles, columns and single results.
+            let channels = step.writes[0].dims.get(1).and_then(|c| c.as_const()).unwrap_or(0);
+            format!("{transposed} {}", channels / i64::from((*groups).max(1)) >= 16)
+        }
         Kernel::ScatterAlong { mode, .. } => format!("{mode:?}"),
         Kernel::Resize { nearest, .. } | Kernel::Sample { nearest } => format!("{nearest}"),
         Kernel::Norm(norm) => format!("{}", norm.center),

@@ -89,7 +89,7 @@ fn plain(constant: &ConstantRef, storage: &Storage, kind: Kind, count: u64) -> R
 }
 
 fn quantized<'a>(source: &'a QuantSource, format: &QuantFormat, limit: u64) -> Vec<Piece<'a>> {
-    let bits = format.code_bits() as u32;
+    let (bits, device) = (format.stored_bits() as u32, format.code_bits() as u32);
     let signed = format.signed();
     let scale_bits = format.scale_bytes() as u32 * 8;
     let block = format.blocks.first().copied().unwrap_or(1).max(1);
@@ -97,7 +97,7 @@ fn quantized<'a>(source: &'a QuantSource, format: &QuantFormat, limit: u64) -> V
     let mut pieces = vec![];
     for segment in segments(format, limit) {
         let row = format.row_elements();
-        let code = Transcode { stored: code_stored, value: bits, signed, device: bits };
+        let code = Transcode { stored: code_stored, value: bits, signed, device };
         pieces.push(Piece {
             constant: &source.codes,
             first: segment.first_row * row,

@@ -23,7 +23,7 @@ pub struct GpuDevice {
     info: AdapterInfo,
     caps: Caps,
     /// Subgroup kernels gave wrong numbers on this device.
-    no_subgroups: AtomicBool,
+    plain: AtomicBool,
     trouble: Arc<Trouble>,
     #[cfg(not(target_arch = "wasm32"))]
     poller: std::sync::OnceLock<super::poller::Poller>,
@@ -133,6 +133,7 @@ impl GpuDevice {
                 && features.contains(wgpu::Features::SUBGROUP),
             shader_f16: options.shader_f16 && features.contains(wgpu::Features::SHADER_F16),
             tiled_only: options.force_kernel == Some(ForcedKernel::Tiled),
+            plain_only: options.force_kernel == Some(ForcedKernel::Plain),
         };
         Arc::new(GpuDevice {
             device,
@@ -142,7 +143,7 @@ impl GpuDevice {
             pipelines: PipelineCache::default(),
             info,
             caps,
-            no_subgroups: AtomicBool::new(false),
+            plain: AtomicBool::new(false),
             trouble,
             #[cfg(not(target_arch = "wasm32"))]
             poller: std::sync::OnceLock::new(),
@@ -151,13 +152,17 @@ impl GpuDevice {
 
     /// What the kernels may use.
     pub fn caps(&self) -> Caps {
-        let subgroups = self.caps.subgroups && !self.no_subgroups.load(Ordering::Relaxed);
-        Caps { subgroups, ..self.caps }
+        let plain = self.plain.load(Ordering::Relaxed);
+        Caps {
+            subgroups: self.caps.subgroups && !plain,
+            plain_only: self.caps.plain_only || plain,
+            ..self.caps
+        }
     }
 
-    /// Kernels made from now on do without subgroups.
-    pub(crate) fn avoid_subgroups(&self) {
-        self.no_subgroups.store(true, Ordering::Relaxed);
+    /// Kernels made from now on do without subgroups and are the plain ones where there is a choice.
+    pub(crate) fn prefer_plain(&self) {
+        self.plain.store(true, Ordering::Relaxed);
     }
 
     /// The adapter.

@@ -63,4 +63,6 @@ pub struct Caps {
     pub shader_f16: bool,
     /// Use the tiled kernel for every matrix product.
     pub tiled_only: bool,
+    /// Use the plain kernel for every convolution.
+    pub plain_only: bool,
 }

@@ -1,7 +1,7 @@
 //! Elements of a constant, from the asset's encoding to the device's, chunk by chunk.
 
 /// How the elements of one part of a constant are stored, and how the device wants them. All widths
-/// are in bits and at most 32; both encodings are dense and little-endian.
+/// are in bits and at most 32, on the device powers of two; both encodings are dense and little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Transcode {
     /// Distance between elements in the asset.
@@ -66,14 +66,15 @@ impl Transcode {
     }
 }
 
-/// `width` (1, 2, 4, 8, 16 or 32) bits at bit `at`, a multiple of `width`; 0 past the end.
+/// `width` (at most 8, 16 or 32) bits at bit `at`, a multiple of `width`; 0 past the end.
 fn bits_at(from: &[u8], at: usize, width: u32) -> u32 {
     let byte = |i: usize| u32::from(from.get(at / 8 + i).copied().unwrap_or(0));
     match width {
         32 => byte(0) | byte(1) << 8 | byte(2) << 16 | byte(3) << 24,
         16 => byte(0) | byte(1) << 8,
         8 => byte(0),
-        _ => byte(0) >> (at % 8) & ((1 << width) - 1),
+        // 3 and 6 bits may lie across two bytes.
+        _ => (byte(0) | byte(1) << 8) >> (at % 8) & ((1 << width) - 1),
     }
 }
 
@@ -111,6 +112,10 @@ mod tests {
         assert_eq!(convert(widen, &[0xf1, 0x87], 1, 3), [0xff, 0x07, 0xf8]);
         let widen = Transcode { stored: 4, value: 4, signed: false, device: 8 };
         assert_eq!(convert(widen, &[0xf1, 0x87], 0, 4), [0x01, 0x0f, 0x07, 0x08]);
+        let straddling = Transcode { stored: 3, value: 3, signed: false, device: 4 };
+        assert_eq!(convert(straddling, &[0b1000_1101, 0b1111_0110], 0, 5), [0x15, 0x32, 0x07]);
+        let straddling = Transcode { stored: 6, value: 6, signed: false, device: 8 };
+        assert_eq!(convert(straddling, &[0b0100_0001, 0b0011_1001, 0xff], 1, 3), [0x25, 0x33, 0x3f]);
         // Signed codes stored one per byte, with garbage above the code.
         let normalize = Transcode { stored: 8, value: 4, signed: true, device: 8 };
         assert_eq!(convert(normalize, &[0x3f, 0x07], 0, 2), [0xff, 0x07]);

@@ -49,14 +49,15 @@ fn index_scalar_select_and_compare() {
     }
 }
 
+fn cast(kind: Kind, words: &[u32], to: ElementType, result: Kind) -> Vec<u32> {
+    let mut case = Case::default();
+    let x = case.words(kind, words.to_vec());
+    let kernel = program(&[(MapOp::Load(0), [0; 3], kind), (MapOp::Cast(to), [0; 3], result)]);
+    case.run(kernel, vec![view(x, &[words.len()])], &[words.len()], result).unwrap()
+}
+
 #[test]
 fn casts_follow_the_format() {
-    let cast = |kind: Kind, words: &[u32], to: ElementType, result: Kind| {
-        let mut case = Case::default();
-        let x = case.words(kind, words.to_vec());
-        let kernel = program(&[(MapOp::Load(0), [0; 3], kind), (MapOp::Cast(to), [0; 3], result)]);
-        case.run(kernel, vec![view(x, &[words.len()])], &[words.len()], result).unwrap()
-    };
     use ElementType as E;
     let floats = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
     let ints = |values: &[i32]| values.iter().map(|&x| x as u32).collect::<Vec<u32>>();

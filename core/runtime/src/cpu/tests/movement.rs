@@ -121,20 +121,18 @@ fn sorting_is_stable_with_nan_last() {
 fn linear_and_nearest_resampling() {
     let mut case = Case::default();
     let x = case.floats(&[1.0, 2.0, 3.0, 4.0]);
-    let resize =
-        |nearest, scale: f32| Kernel::Resize { nearest, scale: vec![scale; 2], offset: vec![0.0; 2] };
-    let got = case.run_f32(resize(false, 2.0), vec![view(x, &[2, 2])], &[4, 4]);
+    let (twice, half, none) = (case.floats(&[2.0; 2]), case.floats(&[0.5]), case.floats(&[0.0; 2]));
+    let reads = vec![view(x, &[2, 2]), view(twice, &[2]), view(none, &[2])];
+    let resize = |nearest| Kernel::Resize { nearest, sampled: vec![true; 2] };
+    let got = case.run_f32(resize(false), reads.clone(), &[4, 4]);
     let want = [1.0, 1.25, 1.75, 2.0, 1.5, 1.75, 2.25, 2.5, 2.5, 2.75, 3.25, 3.5, 3.0, 3.25, 3.75, 4.0];
     assert_close(&got, &want, 1e-6);
     // Coordinates −0.25, 0.25, 0.75, 1.25: nearest 0, 0, 1, 1.
-    let got = case.run_f32(resize(true, 2.0), vec![view(x, &[2, 2])], &[4, 4]);
+    let got = case.run_f32(resize(true), reads, &[4, 4]);
     assert_eq!(got, [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 3.0, 3.0, 4.0, 4.0]);
     // Coordinate 0.5 is a tie and goes to the even neighbour 0; 2.5 goes to 2.
-    let got = case.run_f32(
-        Kernel::Resize { nearest: true, scale: vec![0.5], offset: vec![0.0] },
-        vec![view(x, &[4])],
-        &[2],
-    );
+    let reads = vec![view(x, &[4]), view(half, &[1]), view(none, &[1])];
+    let got = case.run_f32(Kernel::Resize { nearest: true, sampled: vec![true] }, reads, &[2]);
     assert_eq!(got, [1.0, 3.0]);
 }
 

@@ -5,6 +5,7 @@
 
 mod attention;
 mod conv;
+mod conv_tiled;
 mod gather;
 mod map;
 mod matmul;
@@ -79,6 +80,12 @@ pub fn lower(plan: &Plan, step: usize, cx: &LowerCx<'_>) -> Result<Vec<Dispatch>
                 });
             }
             Err(Fault::TooLarge { operand, needed }) => {
+                if let Some(sums) = split::along_reduction(plan, cx, &part, operand)
+                    && parts.len() + sums.len() <= MAX_PARTS
+                {
+                    parts.extend(sums.into_iter().rev());
+                    continue;
+                }
                 let halves = split::split(plan, cx, &part, operand).filter(|_| parts.len() < MAX_PARTS);
                 let Some((first, second)) = halves else {
                     return Err(Error::OutOfMemory {
@@ -136,6 +143,11 @@ fn build(plan: &Plan, cx: &LowerCx<'_>, step: &Step, number: usize) -> Result<Ve
         Kernel::Resize { nearest, sampled } => resize::build(shader(), *nearest, sampled),
         Kernel::Sample { nearest } => resize::sample(shader(), *nearest),
         Kernel::Scan { op, reverse } => scan::build(shader(), *op, *reverse),
+        Kernel::Sort { descending, indices }
+            if step.writes[0].dims.last().is_some_and(|n| cx.bounds(n).max > order::MAX_COUNTED) =>
+        {
+            return order::sort_long(plan, cx, step, number, *descending, *indices);
+        }
         Kernel::Sort { descending, indices } => order::sort(shader(), *descending, *indices),
         Kernel::ArgMax => order::arg_max(shader()),
     };

@@ -113,7 +113,10 @@ impl<'a> Shader<'a> {
         let view = self.view(n)?;
         let buffer = self.plan.buffer(view);
         let (kind, storage) = (buffer.kind, buffer.storage.clone());
-        let at = self.bind(Target::Buffer(view.buffer), Access::Read, window.bytes);
+        // An operand that is also the result shares its binding: each invocation reads what it writes.
+        let own = self.step.writes.first().is_some_and(|w| w.buffer == view.buffer);
+        let access = if own { Access::Write } else { Access::Read };
+        let at = self.bind(Target::Buffer(view.buffer), access, window.bytes);
         let array = format!("b{at}");
         let load = format!("ld{}", self.loads);
         self.loads += 1;

@@ -1,11 +1,12 @@
 //! Steps whose operands exceed a binding are cut in two along an output axis, until every part fits.
 
 use super::LowerCx;
+use super::window::element_bits;
 use crate::expr::{Expr, Func};
-use crate::gpu::segments::segments;
+use crate::gpu::segments::{BINDING_ALIGNMENT, segments};
 use crate::map::{Instr, MapFn, MapOp, MapProg};
 use crate::plan::Plan;
-use crate::step::{Kernel, Kind, Step, Storage, View};
+use crate::step::{Kernel, Kind, Round, Step, Storage, View};
 
 /// For an output axis, the axis of every operand (reads, then writes) that moves with it.
 type Along = Vec<Option<usize>>;
@@ -120,6 +121,102 @@ fn part(step: &Step, along: &Along, at: i64, second: bool) -> Step {
             Kernel::MatMul { epilogue: Some(prog), .. } => shift_index(prog, *axis, &at),
             _ => {}
         }
+    }
+    out
+}
+
+/// Cuts a product of floats whose weight `operand` lies `[k, n]` along k: every part adds to the sums of
+/// the one before in the result itself, the last one applies the epilogue. `None` for other steps.
+pub(super) fn along_reduction(
+    plan: &Plan,
+    cx: &LowerCx<'_>,
+    step: &Step,
+    operand: usize,
+) -> Option<Vec<Step>> {
+    let Kernel::MatMul { weights: 1, norm: None, epilogue } = &step.kernel else { return None };
+    let ([a, b, ..], [out]) = (step.reads.as_slice(), step.writes.as_slice()) else { return None };
+    let result = plan.buffer(out);
+    let sums =
+        (result.kind, &result.storage) == (Kind::F32, &Storage::Word) && plan.buffer(a).kind == Kind::F32;
+    let adds = step.reads.iter().any(|r| r.buffer == out.buffer);
+    let rank = b.dims.len();
+    let row = b.strides.get(rank.checked_sub(2)?)?.as_const()?;
+    let matrices = b.strides[..rank - 2].iter().zip(&b.dims).any(|(s, d)| !s.is(0) && !d.is(1));
+    if operand != 1 || !sums || adds || matrices || !b.strides[rank - 1].is(1) || row <= 1 {
+        return None;
+    }
+    let (k, offset) = (b.dims[rank - 2].as_const()?, b.offset.as_const()?);
+    let limit = cx.caps.max_binding_bytes;
+    let ends: Vec<i64> = match &plan.buffer(b).storage {
+        Storage::Quant(format) => segments(format, limit)
+            .filter_map(|s| {
+                let end = i64::try_from((s.first_row + s.rows).checked_mul(format.row_elements())?).ok()?;
+                Some((end - offset).div_euclid(row))
+            })
+            .collect(),
+        storage => {
+            let bytes = u64::try_from(row).ok()?.checked_mul(element_bits(storage))?.div_ceil(8);
+            let rows = limit.checked_sub(2 * BINDING_ALIGNMENT)? / bytes;
+            let rows = i64::try_from(rows).ok().filter(|r| *r > 0)?;
+            (1..=(k + rows - 1) / rows).map(|i| i * rows).collect()
+        }
+    };
+    let mut parts: Vec<Step> = vec![];
+    let mut first = 0;
+    for end in ends.into_iter().map(|end| end.min(k)) {
+        if end <= first {
+            continue;
+        }
+        let mut part = step.clone();
+        let (from, count) = (Expr::from(first), Expr::from(end - first));
+        part.reads[0] = a.slice(a.dims.len() - 1, &from, &count, 1);
+        part.reads[1] = b.slice(rank - 2, &from, &count, 1);
+        let last = end == k;
+        if !last {
+            part.reads.truncate(2);
+            part.round = Round::None;
+        }
+        let after = if last { epilogue.as_ref() } else { None };
+        let sum = (first > 0).then_some(part.reads.len() - 1);
+        let after = match sum {
+            Some(load) => Some(added(after, u16::try_from(load).ok()?)),
+            None => after.cloned(),
+        };
+        if sum.is_some() {
+            part.reads.push(out.clone());
+        }
+        part.kernel = Kernel::MatMul { weights: 1, norm: None, epilogue: after };
+        parts.push(part);
+        first = end;
+    }
+    (first == k && parts.len() > 1).then_some(parts)
+}
+
+/// A program with load 0 replaced by the sum of loads 0 and `load`.
+fn added(program: Option<&MapProg>, load: u16) -> MapProg {
+    let instr = |op, args| Instr { op, args, kind: Kind::F32 };
+    // One that ends in load 0 changes nothing.
+    let program = program.filter(|p| p.instrs.last().is_some_and(|i| i.op != MapOp::Load(0)));
+    let mut out = MapProg {
+        instrs: vec![
+            instr(MapOp::Load(0), [0; 3]),
+            instr(MapOp::Load(load), [0; 3]),
+            instr(MapOp::Fn(MapFn::Add), [0, 1, 0]),
+        ],
+        scalars: program.map(|p| p.scalars.clone()).unwrap_or_default(),
+    };
+    let mut moved = vec![];
+    for instr in program.iter().flat_map(|p| &p.instrs) {
+        if instr.op == MapOp::Load(0) {
+            moved.push(2);
+            continue;
+        }
+        let mut instr = *instr;
+        for arg in instr.args.iter_mut().take(instr.op.arity()) {
+            *arg = moved[usize::from(*arg)];
+        }
+        out.instrs.push(instr);
+        moved.push(out.instrs.len() as u16 - 1);
     }
     out
 }

@@ -1,6 +1,6 @@
 //! Which steps these kernels can do.
 
-use super::{attention, order, resize};
+use super::{attention, resize};
 use crate::plan::Plan;
 use crate::step::{Kernel, Kind, ReduceOp, Step, Storage};
 
@@ -56,10 +56,6 @@ pub fn supports(plan: &Plan, step: &Step) -> Result<(), String> {
                 _ => Ok(()),
             }
         }
-        Kernel::Sort { .. } => match write.dims.last().map(|n| plan.bounds(n).max) {
-            Some(n) if n > order::MAX_SORTED => Err(format!("sorting rows of up to {n} elements")),
-            _ => Ok(()),
-        },
         Kernel::Resize { nearest: false, sampled } => match sampled.iter().filter(|s| **s).count() {
             axes if axes > resize::MAX_AXES => Err(format!("interpolation over {axes} axes")),
             _ => Ok(()),

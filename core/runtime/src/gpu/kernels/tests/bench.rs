@@ -34,6 +34,7 @@ pub const AMPLE: Caps = Caps {
     subgroups: true,
     shader_f16: false,
     tiled_only: false,
+    plain_only: false,
 };
 
 /// Deterministic random numbers (SplitMix64).
@@ -187,7 +188,7 @@ impl Bench {
         let count: u64 = format.dims.iter().product();
         let scale_dims = format.scale_dims();
         let scales: u64 = scale_dims.iter().product();
-        let bits = format.code_bits();
+        let bits = format.stored_bits();
         let code = |rng: &mut Rng| {
             let raw = rng.below(1 << bits) as i32;
             if format.signed() { raw << (32 - bits) >> (32 - bits) } else { raw }
@@ -196,7 +197,11 @@ impl Bench {
         let mut stream = vec![0u8; (count * bits).div_ceil(8) as usize];
         for (i, c) in codes.iter().enumerate() {
             let at = i * bits as usize;
-            stream[at / 8] |= (((*c as u32) & ((1u32 << bits) - 1)) << (at % 8)) as u8;
+            let placed = ((*c as u32) & ((1u32 << bits) - 1)) << (at % 8);
+            stream[at / 8] |= placed as u8;
+            if placed > 255 {
+                stream[at / 8 + 1] |= (placed >> 8) as u8;
+            }
         }
         let scalars = |rng: &mut Rng| -> (Vec<u8>, Vec<f32>) {
             let mut bytes = vec![];

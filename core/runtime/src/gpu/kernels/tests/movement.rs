@@ -97,14 +97,18 @@ fn gathers() {
 fn padding() {
     use PadMode::*;
     for mode in [Circular, Constant, Reflect, Replicate, Symmetric] {
-        for kind in [Kind::F32, Kind::I32] {
+        for kind in [Kind::F32, Kind::I32, Kind::U32, Kind::Bool] {
             let mut b = Bench::new(220);
             let s = b.symbol(3, 9, 5);
             let x = b.input(kind, &[s.clone(), Expr::from(2i64), Expr::from(4i64)]).permute(&[1, 0, 2]);
             let dims = [Expr::from(2i64), &s + &Expr::from(4i64), Expr::from(7i64)];
             let before = fixed(&[0, 2, 1]);
             let out = b.output(kind, &dims);
-            let value = if kind == Kind::F32 { f32::NEG_INFINITY.to_bits() } else { 9 };
+            let value = match kind {
+                Kind::F32 => f32::NEG_INFINITY.to_bits(),
+                Kind::Bool => 1,
+                _ => 9,
+            };
             b.step(Kernel::Pad { mode, before, value }, vec![x], out, Round::None);
             b.compare(&format!("{mode:?} {kind:?}"));
         }

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
+use super::bench::AMPLE;
 use super::*;
 use crate::expr::Expr;
+use crate::gpu::dispatch::Caps;
 use crate::map::{Instr, MapFn, MapOp, MapProg};
 use crate::step::{Kernel, Kind, Norm, QuantFormat, Round, Storage, View};
 use coreai_asset::ElementType;
@@ -63,6 +65,8 @@ fn compressed_weights() {
         (format(SI8, &[33, 64], &[1, 64], F32, false, false), "matvec_quant"),
         (format(UI8, &[33, 64], &[1, 32], F16, true, true), "matvec_quant"),
         (format(SI2, &[16, 64], &[1, 32], F16, false, true), "matvec_quant"),
+        (format(UI3, &[16, 64], &[1, 32], F16, true, false), "matvec_quant"),
+        (format(UI6, &[16, 64], &[1, 32], F16, true, true), "matvec_quant"),
         (format(UI1, &[16, 64], &[2, 32], F16, true, false), "matvec_quant"),
         (format(SI4, &[64, 64], &[4, 16], F16, true, false), "matvec_quant"),
         (format(SI8, &[16, 60], &[16, 60], F32, false, false), "matvec_quant"),
@@ -125,6 +129,37 @@ fn many_rows_batches_and_strides() {
     let out = b.output(Kind::I32, &fixed(&[2, 5, 6]));
     b.step(plain(1), vec![a, w], out, Round::None);
     assert_eq!(b.compare("integers")[0], "matmul_simple");
+}
+
+/// Where a weight `[k, n]` exceeds a binding, its parts along k add up in the result.
+#[test]
+fn sums_of_parts() {
+    for (m, storage) in [(1i64, Storage::Word), (9, Storage::Word), (2, Storage::F16), (33, Storage::BF16)] {
+        for after in [false, true] {
+            let mut b = Bench::new(90);
+            b.tolerance = 1e-5;
+            let rows = b.symbol(1, m, m);
+            let a = b.input(Kind::F32, &[rows.clone(), Expr::from(150i64)]);
+            let w = b.weight(Kind::F32, storage.clone(), &[150, 28]);
+            let dims = [rows, Expr::from(28i64)];
+            let mut reads = vec![a, w];
+            if after {
+                reads.push(b.input(Kind::F32, &dims));
+            }
+            let out = b.output(Kind::F32, &dims);
+            let kernel = Kernel::MatMul { weights: 1, norm: None, epilogue: after.then(|| epilogue(1)) };
+            b.step(kernel, reads, out, Round::None);
+            assert_eq!(b.compare(&format!("parts of {storage:?} {m} {after}")).len(), 1);
+            assert!(b.kernels(&Caps { max_binding_bytes: 4096, ..AMPLE }).len() > 1);
+        }
+    }
+    let mut b = Bench::new(91);
+    b.tolerance = 1e-5;
+    let a = b.input(Kind::F32, &fixed(&[4, 192]));
+    let w = b.quant(format(ElementType::SI4, &[192, 64], &[1, 32], ElementType::F16, true, false));
+    let out = b.output(Kind::F32, &fixed(&[4, 64]));
+    b.step(plain(1), vec![a, w], out, Round::None);
+    assert_eq!(b.compare("parts of a compressed weight").len(), 1);
 }
 
 /// `silu(acc0) · acc1` or, with one weight, `acc0 + operand`.

@@ -78,7 +78,7 @@ fn scans_sorts_and_argmax() {
     for n in [1i64, 60, 200] {
         for op in [Sum, Product, Max, Min] {
             for reverse in [false, true] {
-                for kind in [Kind::F32, Kind::I32] {
+                for kind in [Kind::F32, Kind::I32, Kind::U32] {
                     let mut b = Bench::new(120);
                     b.tolerance = 1e-5;
                     let x = b.input(kind, &fixed(&[n, 3])).permute(&[1, 0]);
@@ -190,5 +190,30 @@ fn attention() {
                 b.compare_on(&what, false);
             }
         }
+    }
+}
+
+/// Longer than one workgroup sorts; ties and NaN across its tiles.
+#[test]
+fn long_sorts() {
+    for (kind, descending, indices) in [
+        (Kind::F32, false, true),
+        (Kind::F32, true, false),
+        (Kind::I32, true, true),
+        (Kind::U32, false, false),
+    ] {
+        let mut b = Bench::new(130);
+        let n = b.symbol(1, 9000, 8500);
+        let x = b.input(kind, &[n.clone(), Expr::from(2i64)]).permute(&[1, 0]);
+        if kind == Kind::F32 {
+            for at in (0..17000).step_by(37) {
+                b.inputs[0][at] = f32::NAN.to_bits();
+            }
+        }
+        let out = b.output(if indices { Kind::I32 } else { kind }, &[Expr::from(2i64), n]);
+        b.step(Kernel::Sort { descending, indices }, vec![x], out, Round::None);
+        let used = b.compare_on(&format!("long sort {kind:?} descending {descending}"), false);
+        // Blocks of 2048, 4096, 8192 and 16384.
+        assert_eq!(used.len(), 1 + 2 + 3 + 4 + 5 + usize::from(!indices), "{used:?}");
     }
 }

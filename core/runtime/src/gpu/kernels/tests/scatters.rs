@@ -1,5 +1,8 @@
 use super::*;
+use crate::error::Error;
+use crate::expr::Expr;
 use crate::step::ScatterMode;
+use crate::step::{Kernel, Kind, Round};
 
 const MODES: [ScatterMode; 7] = [
     ScatterMode::Update,

@@ -1,5 +1,7 @@
+use super::bench::AMPLE;
 use super::*;
 use crate::expr::Expr;
+use crate::gpu::dispatch::Caps;
 use crate::map::{Instr, MapFn, MapOp, MapProg};
 use crate::step::{Kernel, Kind, QuantFormat, ReduceOp, Round, Storage};
 use coreai_asset::ElementType;
@@ -95,10 +97,106 @@ fn convolutions() {
     b.compare_on("three axes", false);
 }
 
+/// What the choice of kernel depends on: channels, groups, size.
+#[test]
+fn blocked_convolutions() {
+    struct Shape {
+        channels: (i64, i64),
+        groups: i64,
+        input: [i64; 2],
+        kernel: [i64; 2],
+        stride: u32,
+        dilation: u32,
+        transposed: bool,
+        used: &'static str,
+    }
+    let base = Shape {
+        channels: (5, 40),
+        groups: 1,
+        input: [9, 11],
+        kernel: [3, 2],
+        stride: 1,
+        dilation: 1,
+        transposed: false,
+        used: "conv_tiled_32",
+    };
+    let shapes = [
+        Shape { ..base },
+        Shape { stride: 2, dilation: 2, ..base },
+        Shape { channels: (34, 70), groups: 2, ..base },
+        Shape { channels: (33, 17), kernel: [1, 1], ..base },
+        Shape { channels: (3, 130), input: [50, 40], used: "conv_tiled_64", ..base },
+        Shape {
+            transposed: true,
+            channels: (6, 40),
+            groups: 2,
+            stride: 2,
+            used: "conv_transposed_tiled_32",
+            ..base
+        },
+        Shape { transposed: true, dilation: 2, used: "conv_transposed_tiled_32", ..base },
+        Shape { channels: (8, 8), groups: 8, input: [40, 35], used: "conv_columns", ..base },
+        Shape {
+            channels: (8, 16),
+            groups: 4,
+            input: [70, 65],
+            stride: 2,
+            dilation: 3,
+            used: "conv_columns",
+            ..base
+        },
+        Shape { channels: (8, 8), groups: 8, used: "conv", ..base },
+    ];
+    for (number, shape) in shapes.iter().enumerate() {
+        let &Shape { channels: (ins, outs), groups, stride, dilation, transposed, .. } = shape;
+        for packed in [false, true] {
+            let mut b = Bench::new(400 + number as u64);
+            b.tolerance = 1e-5;
+            let [h, w] = shape.input;
+            // The image lies with its channels last.
+            let x = b.input(Kind::F32, &fixed(&[2, h, w, ins])).permute(&[0, 3, 1, 2]);
+            let storage = if packed { Storage::F16 } else { Storage::Word };
+            let [kh, kw] = shape.kernel;
+            let dims = if transposed { [ins, outs / groups, kh, kw] } else { [outs, ins / groups, kh, kw] };
+            let weight = b.weight(Kind::F32, storage, &dims);
+            let (s, d) = (i64::from(stride), i64::from(dilation));
+            let size = |n: i64, k: i64| match transposed {
+                true => (n - 1) * s - 2 + d * (k - 1) + 1,
+                false => (n - d * (k - 1) - 1) / s + 1,
+            };
+            let out_dims = fixed(&[2, outs, size(h, kh), size(w, kw)]);
+            let bias = b.weight(Kind::F32, Storage::Word, &[1, outs, 1, 1]).broadcast(&out_dims);
+            let other = b.input(Kind::F32, &out_dims);
+            let out = b.output(Kind::F32, &out_dims);
+            let i = |op, args| Instr { op, args, kind: Kind::F32 };
+            let instrs = vec![
+                i(MapOp::Load(0), [0; 3]),
+                i(MapOp::Load(1), [0; 3]),
+                i(MapOp::Fn(MapFn::Add), [0, 1, 0]),
+                i(MapOp::Load(2), [0; 3]),
+                i(MapOp::Fn(MapFn::Mul), [2, 3, 0]),
+            ];
+            let kernel = Kernel::Conv {
+                stride: vec![stride; 2],
+                dilation: vec![dilation; 2],
+                padding: if transposed { vec![1; 2] } else { vec![] },
+                groups: groups as u32,
+                transposed,
+                epilogue: Some(MapProg { instrs, scalars: vec![] }),
+            };
+            b.step(kernel, vec![x, weight, bias, other], out, Round::None);
+            let used = b.compare_on(&format!("blocked convolution {number}"), false);
+            assert_eq!(used, [shape.used]);
+            let plain = b.kernels(&Caps { plain_only: true, ..AMPLE });
+            assert_eq!(plain, [if transposed { "conv_transposed" } else { "conv" }]);
+        }
+    }
+}
+
 #[test]
 fn pooling() {
     for op in [ReduceOp::Max, ReduceOp::Sum] {
-        for kind in [Kind::F32, Kind::I32] {
+        for kind in [Kind::F32, Kind::I32, Kind::U32] {
             let mut b = Bench::new(340);
             let x = b.input(kind, &fixed(&[2, 3, 8, 7]));
             if kind == Kind::F32 {
@@ -131,7 +229,7 @@ fn interpolation() {
                     let offset = b.input_of(Kind::F32, &fixed(&[4]), offset);
                     let kernel = Kernel::Resize { nearest, sampled: sampled.clone() };
                     // Sums of integers that are almost whole would truncate either way.
-                    if kind == Kind::I32 && !nearest && from.0 == 7 {
+                    if kind == Kind::I32 && !nearest && from.0 != 3 {
                         continue;
                     }
                     b.step(kernel, vec![x, scale, offset], out, Round::None);
