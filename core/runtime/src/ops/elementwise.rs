@@ -6,6 +6,7 @@ use super::{Fault, InferCx, Op};
 use crate::expr::{Expr, Func};
 use crate::facts::{Fact, integer_range, is_integer, kind_of};
 use crate::lower::Lower;
+use crate::lower::expression::narrowing;
 use crate::map::{MapFn, MapOp};
 use crate::step::Kind;
 
@@ -173,8 +174,7 @@ impl Op for Row {
             return Err(Fault::unsupported(format!("{function:?} of {}", operand.name())));
         }
         let result = if self.truth { Kind::Bool } else { kind };
-        let narrow = is_integer(operand) && operand.bits() < 32 && !self.truth;
-        let wrap = narrow.then_some(MapOp::Wrap(operand));
+        let wrap = if self.truth || stays(function) { None } else { narrowing(operand) };
         cx.map(&inputs, output, MapOp::Fn(function), result, wrap)
     }
 
@@ -285,6 +285,12 @@ impl Row {
             _ => return None,
         })
     }
+}
+
+/// Functions whose results are among their operands' values, so that no dtype is left.
+fn stays(function: MapFn) -> bool {
+    use MapFn::*;
+    matches!(function, Max | Min | Select | And | Or | Xor | Relu | Mod | Round)
 }
 
 /// Whether an expression stays inside its type, where arithmetic in i64 and in the type agree: proven,

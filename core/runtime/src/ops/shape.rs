@@ -450,10 +450,12 @@ impl Op for Range {
             (Some(n), Some(s)) => {
                 Expr::from(if (n > 0) == (s > 0) { (n.abs() + s.abs() - 1) / s.abs() } else { 0 })
             }
-            (None, Some(1)) => {
-                let why = || format!("range from {start} to {stop}");
+            (None, Some(s)) => {
+                let why = || format!("range from {start} to {stop} by {s}");
+                let span = if s > 0 { span } else { &start - &stop };
                 cx.shapes.require_nonnegative(&span, &why);
-                span
+                let by = Expr::from(s.saturating_abs());
+                Expr::func(Func::FloorDiv, &(&span + &(&by - &Expr::one())), &by)
             }
             _ => return Err(Fault::unsupported("a range with a computed step")),
         };
