@@ -418,6 +418,10 @@ impl Builder<'_> {
                 .map_err(|f| self.fault(&op.name, source, f))?;
             fact = fact.with_content(Some(ints.into_iter().map(Expr::from).collect()));
         }
+        if count == 1 && matches!(crate::facts::kind_of(fact.element), Some(crate::step::Kind::F32)) {
+            let number = ops::constant::floats(self.asset, &fact, data).ok();
+            fact.number = number.and_then(|n| crate::facts::Dyadic::of(*n.first()?));
+        }
         fact.constant = Some(data.clone());
         let value = self.graph.value(fact, Source::Constant);
         self.constants.insert(key, value);
