@@ -21,7 +21,7 @@ const RULES: &[(&str, usize)] = &[
     ("layer_norm", 20),
     ("log_softmax", 10),
     ("rms_norm", 40),
-    ("rope", 20),
+    ("rope", 15),
     ("scaled_dot_product_attention", 40),
 ];
 

@@ -24,12 +24,40 @@ pub struct Fact {
     pub content: Option<Arc<Vec<Expr>>>,
     /// The constant this is.
     pub constant: Option<ConstantRef>,
+    /// The number, when the host knows it: bounds of float ranges.
+    pub number: Option<Dyadic>,
+}
+
+/// A host-known float: `value / 2^shift`. Every float is one; sizes cast to float are whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dyadic {
+    /// Numerator.
+    pub value: Expr,
+    /// Binary places, at most [`Dyadic::PLACES`].
+    pub shift: u32,
+}
+
+impl Dyadic {
+    /// Most binary places: numbers that need more are left to the device.
+    pub const PLACES: u32 = 30;
+
+    /// A float of at most [`Self::PLACES`] binary places whose numerator fits 32 bits.
+    pub fn of(value: f32) -> Option<Dyadic> {
+        let shift = (0..=Self::PLACES).find(|s| (f64::from(value) * f64::from(1u32 << s)).fract() == 0.0)?;
+        let scaled = f64::from(value) * f64::from(1u32 << shift);
+        (scaled.abs() < 2f64.powi(31)).then(|| Dyadic { value: Expr::from(scaled as i64), shift })
+    }
+
+    /// The numerator over `2^shift`, which has at least this one's binary places.
+    pub fn over(&self, shift: u32) -> Expr {
+        &self.value * &Expr::from(1i64 << shift.saturating_sub(self.shift).min(Self::PLACES))
+    }
 }
 
 impl Fact {
     /// A value of which only type and extents are known.
     pub fn new(element: ElementType, dims: Vec<Expr>) -> Fact {
-        Fact { element, dims, content: None, constant: None }
+        Fact { element, dims, content: None, constant: None, number: None }
     }
 
     /// A token: it orders and carries nothing.
@@ -40,6 +68,12 @@ impl Fact {
     /// The same with elements, when there are as many as the extents say and not too many.
     pub fn with_content(mut self, content: Option<Vec<Expr>>) -> Fact {
         self.content = content.filter(|c| c.len() <= MAX_CONTENT).map(Arc::new);
+        self
+    }
+
+    /// The same with the number it is, when it has one element.
+    pub fn with_number(mut self, number: Option<Dyadic>) -> Fact {
+        self.number = number.filter(|_| self.elements().is(1));
         self
     }
 

@@ -11,7 +11,7 @@ use coreai_asset::{
 use super::{Fixed, FlattenOptions, Graph, MIRRORED_ELEMENTS, NewNode, NodeKind, Source, Val, control};
 use crate::error::Error;
 use crate::expr::{Bounds, Expr};
-use crate::facts::{Fact, MAX_CONTENT, integer_range, is_integer, kind_of};
+use crate::facts::{Dyadic, Fact, MAX_CONTENT, integer_range, is_integer, kind_of};
 use crate::host;
 use crate::ndarray::NDArray;
 use crate::ops::{self, Fault, HOST, Op};
@@ -388,6 +388,10 @@ impl<'a> Builder<'a> {
             let ints = ops::constant::integers(self.asset, &fact, data, count as usize)
                 .map_err(|f| self.graph.fault(&op.name, source, f))?;
             fact = fact.with_content(Some(ints.into_iter().map(Expr::from).collect()));
+        }
+        if count == 1 && kind_of(fact.element) == Some(crate::step::Kind::F32) {
+            let number = ops::constant::floats(self.asset, &fact, data).ok();
+            fact.number = number.and_then(|n| Dyadic::of(*n.first()?));
         }
         fact.constant = Some(data.clone());
         let value = self.graph.value(fact, Source::Constant);

@@ -5,6 +5,7 @@ use coreai_asset::ElementType;
 use super::fuse::Lazy;
 use super::{Lower, Repr};
 use crate::expr::Expr;
+use crate::facts::is_integer;
 use crate::graph::Val;
 use crate::map::{Instr, MapFn, MapOp};
 use crate::ops::Fault;
@@ -59,7 +60,30 @@ impl Body<'_> {
     }
 }
 
+/// What brings a register back to its dtype after arithmetic: narrow integers wrap, floats of at most 8
+/// bits round. Wider floats are rounded where they are stored.
+pub fn narrowing(element: ElementType) -> Option<MapOp> {
+    use ElementType::*;
+    match element {
+        F8E5M2 | F8E4M3FN | F4E2M1FN | F8E8M0FN => Some(MapOp::Cast(element)),
+        _ if is_integer(element) && element.bits() < 32 => Some(MapOp::Wrap(element)),
+        _ => None,
+    }
+}
+
 impl Lower<'_> {
+    /// Defines `out` as what a kernel left in `view`, brought back to its dtype.
+    pub fn narrowed(&mut self, out: Val, view: View) -> Result<(), Fault> {
+        let Some(op) = narrowing(self.fact(out).element) else {
+            self.define(out, view);
+            return Ok(());
+        };
+        let kind = self.plan.buffer(&view).kind;
+        self.expression(&[Term::View(view)], out, |body, args| {
+            body.push(op, &[args[0]], kind);
+        })
+    }
+
     /// Defines `out` as an expression over `terms`: fuses pending operands, and leaves the result
     /// pending when it has one use. `body` appends at least one instruction; it is given the numbers
     /// of the instructions that hold the terms.

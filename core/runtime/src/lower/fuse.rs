@@ -3,10 +3,10 @@
 
 use coreai_asset::ElementType;
 
-use super::expression::Term;
+use super::expression::{Term, narrowing};
 use super::{Lower, Repr};
 use crate::expr::Expr;
-use crate::facts::Assumptions;
+use crate::facts::{Assumptions, kind_of};
 use crate::graph::Val;
 use crate::map::{Instr, MapOp, MapProg};
 use crate::ops::Fault;
@@ -82,6 +82,15 @@ impl Lower<'_> {
                 ElementType::F8E5M2 | ElementType::F8E4M3FN | ElementType::F4E2M1FN | ElementType::F8E8M0FN
             )
         };
+        if is_long(to) && kind_of(from).is_some_and(|k| k != Kind::F32) {
+            // Registers hold the value; what reads it as 64 bits says that it cannot, except a cast.
+            let view = self.view(x)?;
+            self.define(out, view);
+            return Ok(());
+        }
+        if is_long(from) {
+            return self.cast_back(x, out, to);
+        }
         let (a, b) = (self.kind(from)?, self.kind(to)?);
         let widening = match (crate::facts::integer_range(from), crate::facts::integer_range(to)) {
             (Some(f), Some(t)) => f.0 >= t.0 && f.1 <= t.1,
@@ -99,6 +108,22 @@ impl Lower<'_> {
         } else {
             self.map(&[x], out, MapOp::Cast(to), b, None)
         }
+    }
+
+    /// The cast of a 64-bit value that was cast from 32 bits or less: the cast of that.
+    fn cast_back(&mut self, x: Val, out: Val, to: ElementType) -> Result<(), Fault> {
+        let kind = self.kind(to)?;
+        let Some(Repr::View(view)) = self.reprs[x.0 as usize].clone() else {
+            return Err(Fault::unsupported("64-bit integers that are not shape arithmetic"));
+        };
+        let same = self.plan.buffer(&view).kind == kind && to.bits() >= 32;
+        if same {
+            self.define(out, view);
+            return Ok(());
+        }
+        self.expression(&[Term::View(view)], out, |body, args| {
+            body.push(MapOp::Cast(to), &[args[0]], kind);
+        })
     }
 
     /// `out` is `x`, unchanged. A pending expression moves on when this is its only use.
@@ -278,12 +303,21 @@ impl Lower<'_> {
         dims: Vec<Expr>,
         out: Val,
     ) -> Result<(), Fault> {
-        let kind = self.kind(self.fact(out).element)?;
+        let element = self.fact(out).element;
+        let kind = self.kind(element)?;
+        let narrowing = narrowing(element);
+        if kind != Kind::F32 && narrowing.is_some() {
+            let (temp, _) = self.temp(out)?;
+            let dest = View::whole(temp.buffer, dims);
+            self.push(kernel, reads, dest, Round::None, None);
+            return self.narrowed(out, temp);
+        }
         let load = Instr { op: MapOp::Load(ACC), args: [0; 3], kind };
+        let round = narrowing.map(|op| Instr { op, args: [0; 3], kind });
         let anchor = Anchor { kernel, reads, dims, node: self.node };
         let lazy = Lazy {
             dims: self.fact(out).dims.clone(),
-            instrs: vec![load],
+            instrs: std::iter::once(load).chain(round).collect(),
             scalars: vec![],
             views: vec![],
             anchor: Some(anchor),
@@ -423,6 +457,10 @@ impl Lower<'_> {
         }
         Ok(())
     }
+}
+
+fn is_long(element: ElementType) -> bool {
+    matches!(element, ElementType::SI64 | ElementType::UI64)
 }
 
 /// Two products with the same left operand become one step with several weights. Returns the merged

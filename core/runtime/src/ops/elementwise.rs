@@ -4,8 +4,9 @@ use coreai_asset::{Attribute, ElementType};
 
 use super::{Fault, InferCx, Op};
 use crate::expr::{Expr, Func};
-use crate::facts::{Fact, integer_range, is_integer, kind_of};
+use crate::facts::{Dyadic, Fact, integer_range, is_integer, kind_of};
 use crate::lower::Lower;
+use crate::lower::expression::narrowing;
 use crate::map::{MapFn, MapOp};
 use crate::step::Kind;
 
@@ -153,7 +154,8 @@ impl Op for Row {
         }
         let element = cx.element()?;
         let content = self.evaluate(cx, &dims, element);
-        Ok(vec![Fact::new(element, dims).with_content(content)])
+        let number = if self.is_cast() && content.is_none() { cast_number(&cx.inputs[0], element) } else { None };
+        Ok(vec![Fact::new(element, dims).with_content(content).with_number(number)])
     }
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
@@ -173,8 +175,7 @@ impl Op for Row {
             return Err(Fault::unsupported(format!("{function:?} of {}", operand.name())));
         }
         let result = if self.truth { Kind::Bool } else { kind };
-        let narrow = is_integer(operand) && operand.bits() < 32 && !self.truth;
-        let wrap = narrow.then_some(MapOp::Wrap(operand));
+        let wrap = if self.truth || stays(function) { None } else { narrowing(operand) };
         cx.map(&inputs, output, MapOp::Fn(function), result, wrap)
     }
 
@@ -287,6 +288,12 @@ impl Row {
     }
 }
 
+/// Functions whose results are among their operands' values, so that no dtype is left.
+fn stays(function: MapFn) -> bool {
+    use MapFn::*;
+    matches!(function, Max | Min | Select | And | Or | Xor | Relu | Mod | Round)
+}
+
 /// Whether an expression stays inside its type, where arithmetic in i64 and in the type agree: proven,
 /// or assumed with a guard. Runs outside of the guard get a plan with constant extents, which wraps.
 fn fits(cx: &mut InferCx, value: &Expr, element: ElementType) -> Option<bool> {
@@ -296,6 +303,18 @@ fn fits(cx: &mut InferCx, value: &Expr, element: ElementType) -> Option<bool> {
     let above = min == i64::MIN || cx.shapes.require_nonnegative(&(value - &Expr::from(min)), &why);
     let below = max == i64::MAX || cx.shapes.require_nonnegative(&(&Expr::from(max) - value), &why);
     Some(above && below)
+}
+
+/// A size or float scalar as a float32, for ranges.
+fn cast_number(from: &Fact, to: ElementType) -> Option<Dyadic> {
+    if to != ElementType::F32 {
+        return None;
+    }
+    match from.content.as_deref().map(Vec::as_slice) {
+        Some([value]) => Some(Dyadic { value: value.clone(), shift: 0 }),
+        Some(_) => None,
+        None => from.number.clone(),
+    }
 }
 
 /// Integer conversion: constants saturate (OPSET §11); of expressions the caller checks that they fit.

@@ -3,6 +3,8 @@
 pub mod composite;
 pub mod constant;
 mod conv;
+#[cfg(test)]
+mod coverage;
 mod elementwise;
 mod index;
 mod matmul;

@@ -1,10 +1,10 @@
 //! Shape arithmetic, views, concatenation, slices and padding.
 
-use coreai_asset::Attribute;
+use coreai_asset::{Attribute, ElementType};
 
 use super::{Fault, InferCx, Op, wrap_axis};
 use crate::expr::{Expr, Func};
-use crate::facts::{Fact, contiguous, product};
+use crate::facts::{Dyadic, Fact, contiguous, is_integer, kind_of, product};
 use crate::lower::Lower;
 use crate::map::{Instr, MapFn, MapOp, MapProg};
 use crate::step::{Kernel, Kind, PadMode, View};
@@ -64,7 +64,7 @@ impl Op for Reshape {
         let new = product(&dims);
         cx.unify(&total, &new)?;
         let content = x.content.as_ref().map(|c| c.to_vec());
-        Ok(vec![Fact::new(x.element, dims).with_content(content)])
+        Ok(vec![Fact::new(x.element, dims).with_content(content).with_number(x.number)])
     }
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
@@ -129,7 +129,7 @@ impl Op for ExpandDims {
             dims.insert(a.min(dims.len()), Expr::one());
         }
         let content = x.content.as_ref().map(|c| c.to_vec());
-        Ok(vec![Fact::new(x.element, dims).with_content(content)])
+        Ok(vec![Fact::new(x.element, dims).with_content(content).with_number(x.number)])
     }
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
@@ -152,7 +152,7 @@ impl Op for ShrinkDims {
         }
         let dims = (0..x.dims.len()).filter(|i| !axes.contains(i)).map(|i| x.dims[i].clone()).collect();
         let content = x.content.as_ref().map(|c| c.to_vec());
-        Ok(vec![Fact::new(x.element, dims).with_content(content)])
+        Ok(vec![Fact::new(x.element, dims).with_content(content).with_number(x.number)])
     }
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
@@ -438,49 +438,84 @@ impl Op for Range {
 
     fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
         let element = cx.element()?;
-        let scalar = |i: usize| -> Result<Expr, Fault> {
-            let content =
-                cx.content(i).map_err(|_| Fault::unsupported("a range with computed or float bounds"))?;
-            content.first().cloned().ok_or_else(|| Fault::program("an empty range bound"))
-        };
-        let (start, stop, step) = (scalar(0)?, scalar(1)?, scalar(2)?);
+        let bounds = bounds(&[cx.input(0)?, cx.input(1)?, cx.input(2)?])?;
+        let places = bounds.iter().map(|b| b.shift).max().unwrap_or(0);
+        let [start, stop, step] = bounds.map(|b| b.over(places));
         let span = &stop - &start;
         let length = match (span.as_const(), step.as_const()) {
             (_, Some(0)) => return Err(Fault::program("a range step of 0")),
             (Some(n), Some(s)) => {
                 Expr::from(if (n > 0) == (s > 0) { (n.abs() + s.abs() - 1) / s.abs() } else { 0 })
             }
-            (None, Some(1)) => {
-                let why = || format!("range from {start} to {stop}");
+            (None, Some(s)) => {
+                let why = || format!("range from {start} to {stop} by {s}");
+                let span = if s > 0 { span } else { &start - &stop };
                 cx.shapes.require_nonnegative(&span, &why);
-                span
+                let by = Expr::from(s.saturating_abs());
+                Expr::func(Func::FloorDiv, &(&span + &(&by - &Expr::one())), &by)
             }
             _ => return Err(Fault::unsupported("a range with a computed step")),
         };
         let content = length
             .as_const()
-            .filter(|n| *n <= crate::facts::MAX_CONTENT as i64)
+            .filter(|n| *n <= crate::facts::MAX_CONTENT as i64 && is_integer(element))
             .map(|n| (0..n).map(|i| &start + &(&step * &Expr::from(i))).collect());
         Ok(vec![Fact::new(element, vec![length]).with_content(content)])
     }
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
         let (inputs, outputs) = cx.node_values(node);
-        let bound = |i: usize| cx.fact(inputs[i]).content.as_ref().and_then(|c| c.first().cloned());
-        let (Some(start), Some(step)) = (bound(0), bound(2)) else {
-            return Err(Fault::unsupported("a range with computed bounds"));
+        let facts: Vec<Fact> = inputs.iter().map(|v| cx.fact(*v).clone()).collect();
+        let [start, stop, step] = facts.as_slice() else {
+            return Err(Fault::program("a range has three bounds"));
         };
-        let kind = Kind::I32;
-        let instr = |op, args| Instr { op, args, kind };
-        let instrs = vec![
-            instr(MapOp::Index(0), [0; 3]),
-            instr(MapOp::Scalar(1), [0; 3]),
-            instr(MapOp::Fn(MapFn::Mul), [0, 1, 0]),
-            instr(MapOp::Scalar(0), [0; 3]),
-            instr(MapOp::Fn(MapFn::Add), [2, 3, 0]),
-        ];
-        cx.step(Kernel::Map(MapProg { instrs, scalars: vec![start, step] }), vec![], outputs[0])
+        let [start, _, step] = bounds(&[start, stop, step])?;
+        let element = cx.fact(outputs[0]).element;
+        let kind = kind_of(element).ok_or_else(|| Fault::unsupported(format!("{} ranges", element.name())))?;
+        let mut prog = MapProg { instrs: vec![], scalars: vec![] };
+        let mut push = |prog: &mut MapProg, op, args: [u16; 3], kind| {
+            prog.instrs.push(Instr { op, args, kind });
+            (prog.instrs.len() - 1) as u16
+        };
+        let index = push(&mut prog, MapOp::Index(0), [0; 3], Kind::I32);
+        if kind != Kind::F32 {
+            prog.scalars = vec![start.value, step.value];
+            let by = push(&mut prog, MapOp::Scalar(1), [0; 3], Kind::I32);
+            let offset = push(&mut prog, MapOp::Fn(MapFn::Mul), [index, by, 0], Kind::I32);
+            let first = push(&mut prog, MapOp::Scalar(0), [0; 3], Kind::I32);
+            push(&mut prog, MapOp::Fn(MapFn::Add), [offset, first, 0], Kind::I32);
+            return cx.step(Kernel::Map(prog), vec![], outputs[0]);
+        }
+        // start + i * step in float32
+        let mut number = |prog: &mut MapProg, n: &Dyadic| {
+            prog.scalars.push(n.value.clone());
+            let at = (prog.scalars.len() - 1) as u16;
+            let whole = push(prog, MapOp::Scalar(at), [0; 3], Kind::I32);
+            let float = push(prog, MapOp::Cast(ElementType::F32), [whole, 0, 0], Kind::F32);
+            let unit = (1.0 / f64::from(1u32 << n.shift)) as f32;
+            let unit = push(prog, MapOp::Const(unit.to_bits()), [0; 3], Kind::F32);
+            push(prog, MapOp::Fn(MapFn::Mul), [float, unit, 0], Kind::F32)
+        };
+        let first = number(&mut prog, &start);
+        let by = number(&mut prog, &step);
+        let float = |prog: &mut MapProg, op, args: [u16; 3]| {
+            prog.instrs.push(Instr { op, args, kind: Kind::F32 });
+            (prog.instrs.len() - 1) as u16
+        };
+        let i = float(&mut prog, MapOp::Cast(ElementType::F32), [index, 0, 0]);
+        let offset = float(&mut prog, MapOp::Fn(MapFn::Mul), [i, by, 0]);
+        float(&mut prog, MapOp::Fn(MapFn::Add), [offset, first, 0]);
+        cx.step(Kernel::Map(prog), vec![], outputs[0])
     }
+}
+
+/// The bounds of a range that the host knows, integers or floats.
+fn bounds(facts: &[&Fact; 3]) -> Result<[Dyadic; 3], Fault> {
+    let number = |f: &Fact| match f.content.as_deref().and_then(|c| c.first()) {
+        Some(value) => Ok(Dyadic { value: value.clone(), shift: 0 }),
+        None => f.number.clone().ok_or_else(|| Fault::unsupported("a range with computed bounds")),
+    };
+    Ok([number(facts[0])?, number(facts[1])?, number(facts[2])?])
 }
 
 struct Tile;
@@ -505,23 +540,32 @@ impl Op for Tile {
             cx.fact(inputs[1]).content.clone().ok_or_else(|| Fault::unsupported("computed repetitions"))?;
         let x = cx.view(inputs[0])?;
         let rank = x.dims.len().max(reps.len());
-        let mut view = x;
-        while view.dims.len() < rank {
-            view = view.expand(0);
-        }
-        // [r0, d0, r1, d1, …] with stride 0 on the repetitions, copied into the result seen so.
+        let view = (x.dims.len()..rank).fold(x, |v, _| v.expand(0));
+        // [r0, d0, r1, d1, …] with stride 0 on the repetitions, without repetitions of 1 and with one
+        // axis where the data has one element.
         let lead = rank - reps.len();
         let (mut dims, mut strides) = (vec![], vec![]);
-        for i in 0..rank {
-            dims.push(i.checked_sub(lead).map_or(Expr::one(), |k| reps[k].clone()));
-            strides.push(Expr::zero());
-            dims.push(view.dims[i].clone());
-            strides.push(view.strides[i].clone());
+        for (i, (d, stride)) in view.dims.iter().zip(&view.strides).enumerate() {
+            let times = i.checked_sub(lead).map_or(Expr::one(), |k| reps[k].clone());
+            if !times.is(1) {
+                dims.push(times.clone());
+                strides.push(Expr::zero());
+            }
+            if !d.is(1) || times.is(1) {
+                dims.push(d.clone());
+                strides.push(stride.clone());
+            }
         }
         let source = View { buffer: view.buffer, offset: view.offset.clone(), dims: dims.clone(), strides };
+        if dims.len() == rank {
+            // Only axes of extent 1 are repeated: the data is read with stride 0.
+            cx.define(outputs[0], View { dims: cx.fact(outputs[0]).dims.clone(), ..source });
+            return Ok(());
+        }
+        // The copy into the result seen so.
         let (out, _) = cx.temp(outputs[0])?;
         let dest = View::whole(out.buffer, dims);
-        let kind = crate::facts::kind_of(cx.fact(outputs[0]).element).unwrap_or(Kind::F32);
+        let kind = kind_of(cx.fact(outputs[0]).element).unwrap_or(Kind::F32);
         cx.step_into(Kernel::Map(MapProg::copy(kind)), vec![source], dest, outputs[0]);
         cx.define(outputs[0], out);
         Ok(())
@@ -543,6 +587,7 @@ impl Op for Identity {
             dims: x.dims.clone(),
             content: x.content.clone(),
             constant: None,
+            number: x.number.clone(),
         }])
     }
 

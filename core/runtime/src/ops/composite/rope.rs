@@ -30,7 +30,7 @@ impl Rule for Rope {
             && p.dims[1] == x.dims[2]
             && (p.dims[0].is(1) || p.dims[0] == x.dims[0])
             && rotated % 2 == 0
-            && rotated == head
+            && (2..=head).contains(&rotated)
             && match freqs {
                 Some(f) => {
                     real(f)
@@ -65,7 +65,8 @@ impl Op for Rope {
         };
         let x = cx.view(x)?; // [b, h, t, d]
         let positions = cx.view(p)?.expand(1).broadcast(&x.dims[..3]); // [b, t] as [b, h, t]
-        let rotated = x.dims[3].as_const().and_then(|d| usize::try_from(d).ok()).unwrap_or(0);
+        let rotated = c.i64("dims").or_else(|| x.dims[3].as_const());
+        let rotated = rotated.and_then(|d| usize::try_from(d).ok()).unwrap_or(0);
         let half = rotated / 2;
         let scale = c.f64("scale").unwrap_or(1.0);
         let freqs: View = match operand("freqs") {

@@ -4,6 +4,7 @@
 //! otherwise expanded once, in the storage of their declared dtype. Operands that are computed are
 //! dequantized by elementwise expressions and gathers.
 
+mod activation;
 mod palette;
 mod shift_scale;
 mod sparse;
@@ -16,6 +17,8 @@ use crate::step::View;
 /// The family's ops.
 pub static OPS: &[&dyn Op] = &[
     &shift_scale::ShiftScale,
+    &activation::Quantize,
+    &activation::Dequantize,
     &palette::LutToDense,
     &sparse::BuildSparse,
     &sparse::SparseToDense,

@@ -34,24 +34,24 @@ impl Op for ShiftScale {
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
         let (inputs, outputs) = cx.node_values(node);
-        let operands = Operands::new(cx, &inputs)?;
-        if let Some((format, source)) = stored(cx, &operands)? {
-            cx.define_quant(outputs[0], format, source);
-            return Ok(());
-        }
-        if let Some(known) = Known::new(cx, &operands)? {
-            return known.define(cx, &operands, outputs[0]);
-        }
-        computed(cx, &operands, outputs[0])
+        Operands::new(cx, &inputs)?.lower(cx, outputs[0])
     }
 }
 
-/// The op's operands; offsets that are zero are absent.
-struct Operands {
-    data: Val,
-    scale: Val,
-    zero: Option<Val>,
-    min: Option<Val>,
+/// One of scale, zero point, minimum.
+#[derive(Clone)]
+pub(super) struct Parameter {
+    pub value: Val,
+    /// Its extents over the axes of the data; none when it is one number.
+    pub dims: Vec<Expr>,
+}
+
+/// What a dequantization works on; offsets that are zero are absent.
+pub(super) struct Operands {
+    pub data: Val,
+    pub scale: Parameter,
+    pub zero: Option<Parameter>,
+    pub min: Option<Parameter>,
 }
 
 impl Operands {
@@ -59,18 +59,42 @@ impl Operands {
         let [data, scale, zero, rest @ ..] = inputs else {
             return Err(Fault::program("data, scale and offset are needed"));
         };
-        let there = |v: Val| Ok::<_, Fault>((!is_zero(cx, v)?).then_some(v));
-        let min = rest.first().map(|v| there(*v)).transpose()?.flatten();
-        Ok(Operands { data: *data, scale: *scale, zero: there(*zero)?, min })
+        let parameter = |v: Val| Parameter { value: v, dims: cx.fact(v).dims.clone() };
+        let min = rest.first().map(|v| parameter(*v));
+        Operands { data: *data, scale: parameter(*scale), zero: Some(parameter(*zero)), min }.simplified(cx)
     }
 
-    fn parameters(&self) -> impl Iterator<Item = Val> {
-        [Some(self.scale), self.zero, self.min].into_iter().flatten()
+    /// Without offsets that are constantly zero.
+    pub fn simplified(mut self, cx: &Lower) -> Result<Operands, Fault> {
+        for offset in [&mut self.zero, &mut self.min] {
+            if let Some(p) = offset
+                && is_zero(cx, p.value)?
+            {
+                *offset = None;
+            }
+        }
+        Ok(self)
+    }
+
+    fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        [Some(&self.scale), self.zero.as_ref(), self.min.as_ref()].into_iter().flatten()
+    }
+
+    /// Emits the dequantization: packed codes, expanded data, or an expression.
+    pub fn lower(&self, cx: &mut Lower, out: Val) -> Result<(), Fault> {
+        if let Some((format, source)) = stored(cx, self)? {
+            cx.define_quant(out, format, source);
+            return Ok(());
+        }
+        if let Some(known) = Known::new(cx, self)? {
+            return known.define(cx, self, out);
+        }
+        computed(cx, self, out)
     }
 }
 
-/// Whether a constant is zero everywhere; −0 counts.
-fn is_zero(cx: &Lower, v: Val) -> Result<bool, Fault> {
+/// Whether a constant is zero everywhere; −0 does not count.
+pub(super) fn is_zero(cx: &Lower, v: Val) -> Result<bool, Fault> {
     let fact = cx.fact(v);
     if let Some(ints) = fact.const_ints() {
         return Ok(ints.iter().all(|i| *i == 0));
@@ -80,9 +104,9 @@ fn is_zero(cx: &Lower, v: Val) -> Result<bool, Fault> {
 }
 
 /// Block extents of a constant parameter over constant data.
-fn blocks(cx: &mut Lower, data: Val, parameter: Val) -> Result<Vec<u64>, Fault> {
-    let (x, p) = (cx.fact(data).clone(), cx.fact(parameter).clone());
-    let own = axes(&mut cx.shapes, &x.dims, &p.dims)?;
+fn blocks(cx: &mut Lower, data: Val, parameter: &Parameter) -> Result<Vec<u64>, Fault> {
+    let x = cx.fact(data).clone();
+    let own = axes(&mut cx.shapes, &x.dims, &parameter.dims)?;
     let dims = extents(&x)?;
     let block = |(d, a): (&u64, &Axis)| match a {
         Axis::One => Some((*d).max(1)),
@@ -96,7 +120,7 @@ fn blocks(cx: &mut Lower, data: Val, parameter: Val) -> Result<Vec<u64>, Fault> 
 /// The packed form, when the device can dequantize the stored codes on load.
 fn stored(cx: &mut Lower, operands: &Operands) -> Result<Option<(QuantFormat, QuantSource)>, Fault> {
     use ElementType::*;
-    let (x, scale) = (cx.fact(operands.data).clone(), cx.fact(operands.scale).clone());
+    let (x, scale) = (cx.fact(operands.data).clone(), cx.fact(operands.scale.value).clone());
     let (Some(codes), Some(scale_data)) = (&x.constant, &scale.constant) else {
         return Ok(None);
     };
@@ -104,16 +128,16 @@ fn stored(cx: &mut Lower, operands: &Operands) -> Result<Option<(QuantFormat, Qu
     if !integer || !matches!(scale.element, F16 | BF16 | F32) || codes.splat || x.dims.is_empty() {
         return Ok(None);
     }
-    let (dims, sizes) = (extents(&x)?, blocks(cx, operands.data, operands.scale)?);
+    let (dims, sizes) = (extents(&x)?, blocks(cx, operands.data, &operands.scale)?);
     // The offsets must be cut like the scale.
-    let constant_like = |cx: &mut Lower, v: Val, element: ElementType| -> Result<Option<ConstantRef>, Fault> {
-        let same = blocks(cx, operands.data, v)? == sizes && cx.fact(v).element == element;
-        Ok(cx.fact(v).constant.clone().filter(|_| same))
+    let constant_like = |cx: &mut Lower, p: &Parameter, element: ElementType| {
+        let same = blocks(cx, operands.data, p)? == sizes && cx.fact(p.value).element == element;
+        Ok::<Option<ConstantRef>, Fault>(cx.fact(p.value).constant.clone().filter(|_| same))
     };
     let bits = u64::from(x.element.bits());
-    let zero = match operands.zero {
+    let zero = match &operands.zero {
         None => None,
-        Some(v) => match constant_like(cx, v, x.element)? {
+        Some(p) => match constant_like(cx, p, x.element)? {
             Some(data) => {
                 let zeros: u64 = dims.iter().zip(&sizes).map(|(d, b)| d / b).product();
                 let bytes = data.range.end - data.range.start;
@@ -124,9 +148,9 @@ fn stored(cx: &mut Lower, operands: &Operands) -> Result<Option<(QuantFormat, Qu
             None => return Ok(None),
         },
     };
-    let min = match operands.min {
+    let min = match &operands.min {
         None => None,
-        Some(v) => match constant_like(cx, v, scale.element)? {
+        Some(p) => match constant_like(cx, p, scale.element)? {
             Some(data) => Some(data),
             None => return Ok(None),
         },
@@ -163,14 +187,14 @@ struct Known {
 impl Known {
     fn new(cx: &Lower, operands: &Operands) -> Result<Option<Known>, Fault> {
         let Ok(dims) = extents(cx.fact(operands.data)) else { return Ok(None) };
-        let (Some(data), Some(scale)) = (cx.known_floats(operands.data)?, cx.known_floats(operands.scale)?)
+        let (Some(data), Some(scale)) = (cx.known_floats(operands.data)?, cx.known_floats(operands.scale.value)?)
         else {
             return Ok(None);
         };
         let mut known = Known { dims, data, scale, zero: None, min: None };
-        for (v, slot) in [(operands.zero, &mut known.zero), (operands.min, &mut known.min)] {
-            if let Some(v) = v {
-                match cx.known_floats(v)? {
+        for (p, slot) in [(&operands.zero, &mut known.zero), (&operands.min, &mut known.min)] {
+            if let Some(p) = p {
+                match cx.known_floats(p.value)? {
                     Some(values) => *slot = Some(values),
                     None => return Ok(None),
                 }
@@ -192,10 +216,10 @@ impl Known {
     }
 
     fn values(&self, cx: &mut Lower, operands: &Operands) -> Result<Vec<f32>, Fault> {
-        let mut cells = |v: Val| Cells::new(cx, &self.dims, operands.data, v);
-        let scale = cells(operands.scale)?;
-        let zero = operands.zero.map(&mut cells).transpose()?;
-        let min = operands.min.map(&mut cells).transpose()?;
+        let mut cells = |p: &Parameter| Cells::new(cx, &self.dims, operands.data, p);
+        let scale = cells(&operands.scale)?;
+        let zero = operands.zero.as_ref().map(&mut cells).transpose()?;
+        let min = operands.min.as_ref().map(&mut cells).transpose()?;
         let get = |values: &Option<Vec<f32>>, cells: &Option<Cells>, flat: u64| match (values, cells) {
             (Some(values), Some(cells)) => cells.of(values, flat),
             _ => 0.0,
@@ -210,7 +234,7 @@ impl Known {
     /// Codes that are small integers, such as those of a palette, stay one byte each.
     fn pack(&self, cx: &mut Lower, operands: &Operands) -> Result<Option<(QuantFormat, Vec<u8>)>, Fault> {
         use ElementType::*;
-        let scale_type = cx.fact(operands.scale).element;
+        let scale_type = cx.fact(operands.scale.value).element;
         let within = |low: f32, high: f32| {
             let codes = self.data.iter().chain(self.zero.iter().flatten());
             codes.into_iter().all(|v| v.fract() == 0.0 && (low..=high).contains(v))
@@ -222,13 +246,13 @@ impl Known {
         } else {
             return Ok(None);
         };
-        let sizes = blocks(cx, operands.data, operands.scale)?;
-        for v in operands.parameters() {
-            if blocks(cx, operands.data, v)? != sizes {
+        let sizes = blocks(cx, operands.data, &operands.scale)?;
+        for p in operands.parameters() {
+            if blocks(cx, operands.data, p)? != sizes {
                 return Ok(None);
             }
         }
-        let min_type = operands.min.map_or(scale_type, |v| cx.fact(v).element);
+        let min_type = operands.min.as_ref().map_or(scale_type, |p| cx.fact(p.value).element);
         if !matches!(scale_type, F16 | BF16 | F32) || min_type != scale_type || self.dims.is_empty() {
             return Ok(None);
         }
@@ -286,7 +310,7 @@ struct Cells<'a> {
 }
 
 impl Cells<'_> {
-    fn new<'a>(cx: &mut Lower, dims: &'a [u64], data: Val, parameter: Val) -> Result<Cells<'a>, Fault> {
+    fn new<'a>(cx: &mut Lower, dims: &'a [u64], data: Val, parameter: &Parameter) -> Result<Cells<'a>, Fault> {
         let blocks = blocks(cx, data, parameter)?;
         let counts = dims.iter().zip(&blocks).map(|(d, b)| d / b).collect();
         Ok(Cells { dims, blocks, counts })
@@ -309,25 +333,27 @@ fn computed(cx: &mut Lower, operands: &Operands, out: Val) -> Result<(), Fault> 
     let element = cx.fact(out).element;
     let mut cuts = vec![Axis::Each; dims.len()];
     let mut lain = vec![];
-    for v in operands.parameters() {
-        let own = cx.fact(v).dims.clone();
-        let own = axes(&mut cx.shapes, &dims, &own)?;
+    for p in operands.parameters() {
+        let own = axes(&mut cx.shapes, &dims, &p.dims)?;
         cuts = join(cuts, own.clone())?;
-        lain.push((v, own));
+        lain.push((p.clone(), own));
     }
     let whole = !cuts.iter().any(|c| matches!(c, Axis::Blocks(_)));
     let mut terms = vec![];
     if whole {
         terms.push(Term::Value(operands.data));
-        terms.extend(lain.iter().map(|(v, _)| Term::Value(*v)));
     } else {
-        let each = vec![Axis::Each; dims.len()];
         let view = cx.view(operands.data)?;
-        terms.push(Term::View(spread(&view, &each, &cuts, &dims, 0)));
-        for (v, own) in &lain {
-            let view = cx.view(*v)?;
-            terms.push(Term::View(spread(&view, own, &cuts, &dims, 0)));
+        terms.push(Term::View(spread(&view, &vec![Axis::Each; dims.len()], &cuts, &dims, 0)));
+    }
+    for (p, own) in &lain {
+        if p.dims == cx.fact(p.value).dims && whole {
+            terms.push(Term::Value(p.value));
+            continue;
         }
+        let view = cx.view(p.value)?.realign(&p.dims);
+        let view = view.ok_or_else(|| Fault::program("a parameter does not lie along the data's axes"))?;
+        terms.push(Term::View(spread(&view, own, &cuts, &dims, 0)));
     }
     let (zero, min) = (operands.zero.is_some(), operands.min.is_some());
     let kind = kind_of(element).ok_or_else(|| Fault::unsupported(format!("{} weights", element.name())))?;
