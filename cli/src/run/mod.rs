@@ -6,8 +6,10 @@ mod chat;
 mod device;
 mod failure;
 mod figures;
+mod function;
 mod interrupt;
 mod loading;
+mod ops;
 mod prompt;
 mod talk;
 mod trace;
@@ -26,6 +28,8 @@ Examples:
   coreai-run model.aimodel -p \"Hi\" --adapter llvmpipe          on a named adapter
   coreai-run adapters                                          what there is to run on
   coreai-run bench smollm2-135m-int4                           512 prompt, 128 generated tokens
+  coreai-run run model.aimodel --input x=x.npy --output out    any function of any asset
+  coreai-run verify conformance                                recorded cases, every op
 
 Text goes to stdout; progress, figures and errors go to stderr.";
 
@@ -52,6 +56,10 @@ enum Verb {
     Adapters(adapters::Adapters),
     /// Measure a model's speed
     Bench(bench::Bench),
+    /// Run any function with inputs from files, numbers or a seed
+    Run(function::Run),
+    /// List the ops that are executed
+    Ops(ops::Ops),
     /// Compare recorded cases with what this machine computes
     Verify(verify::Verify),
 }
@@ -62,6 +70,8 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Some(Verb::Adapters(verb)) => verb.run(),
         Some(Verb::Bench(verb)) => verb.run(),
+        Some(Verb::Ops(verb)) => verb.run(),
+        Some(Verb::Run(verb)) => verb.run(),
         Some(Verb::Verify(verb)) => verb.run(),
         None => cli.talk.run(),
     };

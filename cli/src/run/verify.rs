@@ -170,7 +170,7 @@ fn id(path: &Path) -> String {
 }
 
 /// Shows a bar on stderr; indicatif draws none where stderr is no terminal.
-fn with_progress(cases: &[PathBuf], settings: &Settings) -> Vec<Outcome> {
+pub fn with_progress(cases: &[PathBuf], settings: &Settings) -> Vec<Outcome> {
     let bar = ProgressBar::new(cases.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {elapsed} {msg}") {
         bar.set_style(style);

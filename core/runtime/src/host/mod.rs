@@ -131,6 +131,11 @@ pub fn knows(name: &str) -> bool {
     find(name).is_some()
 }
 
+/// Serialized names of the evaluator's ops.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().flat_map(|f| f.iter()).flat_map(|(names, _)| names.iter().copied())
+}
+
 fn find(name: &str) -> Option<Eval> {
     FAMILIES.iter().flat_map(|f| f.iter()).find(|(names, _)| names.contains(&name)).map(|(_, eval)| *eval)
 }

@@ -16,6 +16,7 @@ mod scatter;
 mod shape;
 mod slice;
 mod state;
+pub mod table;
 
 use std::sync::Arc;
 
@@ -45,6 +46,11 @@ pub trait Op: Sync {
 
     /// Emits views and steps for node `node` of the graph being lowered.
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault>;
+
+    /// Path of the implementing type, for the op table.
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
 
     /// Whether the op reads or writes states (never merged, never dropped when it writes).
     fn effects(&self) -> bool {

@@ -3,6 +3,7 @@
 
 mod case;
 mod compare;
+mod coverage;
 mod error;
 mod expected;
 mod pool;
@@ -12,6 +13,7 @@ mod tolerance;
 
 pub use case::{Case, CaseTolerance, Step, TensorRef, find_cases};
 pub use compare::{Bad, Comparison, compare, psnr, values};
+pub use coverage::coverage;
 pub use error::VerifyError;
 pub use expected::{Difference, Expected, ExpectedResult, SkipRow, Unrecorded};
 pub use pool::run_all;

@@ -123,7 +123,9 @@ impl std::fmt::Display for Failure {
         if let Some(step) = self.step {
             write!(f, "step {step}: ")?;
         }
-        if let Some(name) = self.op.as_ref().or(self.output.as_ref()) {
+        // Errors name their op themselves.
+        let named = self.op.as_ref().or(self.output.as_ref()).filter(|name| !self.detail.contains(*name));
+        if let Some(name) = named {
             write!(f, "{name}: ")?;
         }
         f.write_str(&self.detail)?;
@@ -249,7 +251,7 @@ fn unrecorded(case: &Case, settings: &Settings) -> Verdict {
         (Ok(()), _) if listed || row.is_none() => {
             Verdict::Skipped { reason: if run { Skip::Runs } else { Skip::Loads }, listed }
         }
-        (Err(f), _) if listed => {
+        (Err(f), _) if listed || f.code == "unsupported" => {
             Verdict::Skipped { reason: Skip::Error { code: f.code, op: f.op, message: f.detail }, listed }
         }
         (Err(f), _) => Verdict::Failed(f),
