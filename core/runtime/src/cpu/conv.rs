@@ -6,9 +6,10 @@ use std::ops::{AddAssign, Mul};
 use crate::map::MapProg;
 use crate::step::{Kind, Round};
 
-use super::gemm::{Arithmetic, Gemm, Part};
+use super::gemm::{Arithmetic, Finish, Gemm, Part, Runs};
 use super::map::Program;
 use super::memory::Operand;
+use super::planes::Planes;
 use super::pool::Axis;
 use super::simd::{self, COLUMNS};
 use super::{Env, Fault, cast, threads};
@@ -50,7 +51,7 @@ impl Extents {
         if xd[0] != dims[0] || !channels || !wd[0].is_multiple_of(groups) {
             return refuse();
         }
-        let axes = Axis::three(&xd[2..], &dims[2..], &wd[2..], conv.stride, conv.dilation)?;
+        let mut axes = Axis::three(&xd[2..], &dims[2..], &wd[2..], conv.stride, conv.dilation)?;
         let mut padding = [0; 3];
         if conv.transposed {
             if conv.padding.len() > 3 {
@@ -62,6 +63,10 @@ impl Extents {
             }
         } else if !axes.iter().all(Axis::inside) {
             return refuse();
+        }
+        if inputs == 0 {
+            // Nothing bounds a window without elements, and nothing is read.
+            axes.iter_mut().for_each(|a| a.kernel = 1);
         }
         Ok(Extents { images: dims[0], groups, inputs, outputs, axes, padding })
     }
@@ -84,67 +89,50 @@ impl Extents {
         [tap / (h.kernel * w.kernel), tap / w.kernel % h.kernel, tap % w.kernel]
     }
 
-    /// Packs windows: row = (input channel, tap), column = position of the result.
-    fn pack(&self, x: &[u32], part: Part, panel: &mut [f32]) {
-        let [d, h, w] = &self.axes;
-        let Part { batch, column, columns, from, to, .. } = part;
-        // Runs of positions whose inputs lie next to each other: first column, offset, length.
-        let mut runs = [(0usize, 0usize, 0usize); COLUMNS];
-        let mut count = 0;
-        for j in 0..columns {
-            let at = column + j;
-            let (od, oh, ow) = (at / (h.output * w.output), at / w.output % h.output, at % w.output);
-            let offset = (od * d.stride * h.input + oh * h.stride) * w.input + ow * w.stride;
-            match runs[..count].last_mut() {
-                Some((_, start, len)) if *start + *len == offset => *len += 1,
-                _ => {
-                    runs[count] = (j, offset, 1);
-                    count += 1;
-                }
-            }
-        }
-        if columns < COLUMNS {
-            panel.fill(0.0);
-        }
-        let (taps, plane) = (self.taps(), self.input_plane());
-        let x: &[f32] =
-            bytemuck::cast_slice(&x[batch * self.inputs * plane..(batch + 1) * self.inputs * plane]);
-        for (line, row) in panel.chunks_exact_mut(COLUMNS).zip(from..to) {
-            let [kd, kh, kw] = self.tap(row % taps);
-            let shift = (kd * d.dilation * h.input + kh * h.dilation) * w.input + kw * w.dilation;
-            let x = &x[row / taps * plane + shift..];
-            if count == columns {
-                for (slot, &(_, offset, _)) in line.iter_mut().zip(&runs[..count]) {
-                    *slot = x[offset];
-                }
-            } else {
-                for &(first, offset, len) in &runs[..count] {
-                    line[first..first + len].copy_from_slice(&x[offset..offset + len]);
-                }
-            }
-        }
+    /// A convolution with one input channel per group.
+    fn depthwise(&self, planes: &Planes, x: &[f32], weight: &[f32], finish: &Finish, out: &mut [u32]) {
+        let (output, taps) = (self.output_plane(), planes.taps.len());
+        let channels = self.groups * self.outputs;
+        threads::rows(out, output, output.saturating_mul(taps), |number, out| {
+            let (image, channel) = (number / channels, number % channels);
+            let source = image * self.groups + channel / self.outputs;
+            let x = &x[source * planes.channel..(source + 1) * planes.channel];
+            let weight = &weight[channel * taps..(channel + 1) * taps];
+            planes.strips(
+                |from, sums| simd::window_sums(&x[from..], &planes.taps, weight, sums),
+                |at, results| {
+                    let out = &mut out[at..at + results.len()];
+                    finish(number * output + at, &[bytemuck::cast_slice(results)], out);
+                },
+            );
+        });
     }
 
-    /// One plane of a convolution with one input channel per group.
-    fn plane(&self, x: &[f32], weight: &[f32], out: &mut [f32]) {
-        let [d, h, w] = &self.axes;
-        for (line, out) in out.chunks_exact_mut(w.output).enumerate() {
-            let (od, oh) = (line / h.output, line % h.output);
-            out.fill(0.0);
-            for (tap, &weight) in weight.iter().enumerate() {
-                let [kd, kh, kw] = self.tap(tap);
-                let (id, ih) = (od * d.stride + kd * d.dilation, oh * h.stride + kh * h.dilation);
-                let x = &x[(id * h.input + ih) * w.input..][..w.input];
-                let x = &x[kw * w.dilation..];
-                if w.stride == 1 {
-                    simd::axpy(weight, &x[..out.len()], out);
+    /// The transposed convolution.
+    fn transposed(&self, x: &[f32], weight: &[f32], wide: bool, finish: &Finish, out: &mut [u32]) {
+        let (input, output, taps) = (self.input_plane(), self.output_plane(), self.taps());
+        let channels = self.groups * self.outputs;
+        let cost = output.saturating_mul(taps).saturating_mul(self.inputs);
+        threads::rows(out, output, cost, |plane, out| {
+            let (image, channel) = (plane / channels, plane % channels);
+            let group = channel / self.outputs;
+            let source = |i: usize| &x[((image * self.groups + group) * self.inputs + i) * input..][..input];
+            // Weight of input channel `i` of the group: [c_in, c_out / groups, taps].
+            let weight_of = |i: usize| {
+                &weight[((group * self.inputs + i) * self.outputs + channel % self.outputs) * taps..][..taps]
+            };
+            threads::scratch(output, |sums| {
+                if wide {
+                    let mut wide = vec![0f64; output];
+                    (0..self.inputs).for_each(|i| self.scatter(source(i), weight_of(i), &mut wide));
+                    sums.iter_mut().zip(wide).for_each(|(sum, wide)| *sum = wide as f32);
                 } else {
-                    for (o, &x) in out.iter_mut().zip(x.iter().step_by(w.stride)) {
-                        *o += weight * x;
-                    }
+                    sums.fill(0.0);
+                    (0..self.inputs).for_each(|i| self.scatter(source(i), weight_of(i), sums));
                 }
-            }
-        }
+                finish(plane * output, &[bytemuck::cast_slice(sums)], out);
+            });
+        });
     }
 
     /// Adds one input channel to one plane of a transposed convolution.
@@ -205,40 +193,26 @@ pub(super) fn convolve(
         });
     };
 
+    if out.is_empty() {
+        return Ok(());
+    }
     let (float, wide) = (x.kind == Kind::F32, env.wide);
     let scratch = &mut *env.scratch;
-    let x = x.dense(&mut scratch.a)?;
-    let weight = weight.dense(&mut scratch.b)?;
-    let (input, output, taps) = (e.input_plane(), e.output_plane(), e.taps());
-    if conv.transposed || (e.inputs == 1 && float && !wide) {
+    if conv.transposed {
         if !float {
             return Err(Fault::program("a transposed convolution of integers".into()));
         }
-        let (x, weight): (&[f32], &[f32]) = (bytemuck::cast_slice(x), bytemuck::cast_slice(weight));
-        let channels = e.groups * e.outputs;
-        let cost = (output * taps).saturating_mul(e.inputs);
-        threads::rows(out, output, cost, |plane, out| {
-            let (image, channel) = (plane / channels, plane % channels);
-            let group = channel / e.outputs;
-            let source = |i: usize| &x[((image * e.groups + group) * e.inputs + i) * input..][..input];
-            // Weight of input channel `i` of the group: [c_in, c_out / groups, taps].
-            let weight_of = |i: usize| {
-                &weight[((group * e.inputs + i) * e.outputs + channel % e.outputs) * taps..][..taps]
-            };
-            threads::scratch(output, |sums| {
-                if !conv.transposed {
-                    e.plane(source(0), &weight[channel * taps..][..taps], sums);
-                } else if wide {
-                    let mut wide = vec![0f64; output];
-                    (0..e.inputs).for_each(|i| e.scatter(source(i), weight_of(i), &mut wide));
-                    sums.iter_mut().zip(wide).for_each(|(sum, wide)| *sum = wide as f32);
-                } else {
-                    sums.fill(0.0);
-                    (0..e.inputs).for_each(|i| e.scatter(source(i), weight_of(i), sums));
-                }
-                finish(plane * output, &[bytemuck::cast_slice(sums)], out);
-            });
-        });
+        let x = bytemuck::cast_slice(x.dense(&mut scratch.a)?);
+        let weight = bytemuck::cast_slice(weight.dense(&mut scratch.b)?);
+        e.transposed(x, weight, wide, &finish, out);
+        return Ok(());
+    }
+    let x = x.dense(&mut scratch.a)?;
+    let planes = Planes::new(&e.axes);
+    let x = planes.split(x, &mut scratch.e)?;
+    if e.inputs == 1 && float && !wide {
+        let weight = bytemuck::cast_slice(weight.dense(&mut scratch.b)?);
+        e.depthwise(&planes, bytemuck::cast_slice(x), weight, &finish, out);
         return Ok(());
     }
     let arithmetic = match (float, wide) {
@@ -246,15 +220,74 @@ pub(super) fn convolve(
         (true, true) => Arithmetic::Wide,
         _ => Arithmetic::Integer,
     };
+    // Positions between the lines of results cost less than to pack around them, unless they are many.
+    let through = planes.positions.span().div_ceil(COLUMNS) * 8 <= e.output_plane().div_ceil(COLUMNS) * 9;
     let gemm = Gemm {
         batches: e.images * e.groups,
         a_batches: e.groups,
         m: e.outputs,
-        n: output,
-        k: e.inputs * taps,
+        k: e.inputs * planes.taps.len(),
+        columns: if through { planes.positions } else { Runs::all(e.output_plane()) },
         weights: 1,
         arithmetic,
     };
-    let pack = |part: Part, panel: &mut [f32]| e.pack(x, part, panel);
-    gemm.run(weight, &pack, &finish, out, &mut scratch.c, &mut scratch.d)
+    let weight = scratch.packed.of(&gemm, weight, &mut scratch.b, &mut scratch.c)?;
+    let input = e.inputs * planes.channel;
+    let pack = |part: Part, panel: &mut [f32]| {
+        let x = bytemuck::cast_slice(&x[part.batch * input..(part.batch + 1) * input]);
+        if through {
+            pack_positions(&planes, x, part, panel);
+        } else {
+            pack_results(&planes, x, part, panel);
+        }
+    };
+    gemm.run(weight, &pack, &finish, out, &mut scratch.d)
+}
+
+/// Packs consecutive positions: row = (input channel, tap).
+fn pack_positions(planes: &Planes, x: &[f32], part: Part, panel: &mut [f32]) {
+    let taps = planes.taps.len();
+    let (mut channel, mut tap) = (part.from / taps, part.from % taps);
+    for line in panel.chunks_exact_mut(COLUMNS) {
+        let x = &x[channel * planes.channel + planes.taps[tap] + part.column..];
+        match x.first_chunk::<COLUMNS>() {
+            Some(x) => line.copy_from_slice(x),
+            None => {
+                line[..x.len()].copy_from_slice(x);
+                line[x.len()..].fill(0.0);
+            }
+        }
+        tap += 1;
+        if tap == taps {
+            (channel, tap) = (channel + 1, 0);
+        }
+    }
+}
+
+/// Packs only the positions of results.
+fn pack_results(planes: &Planes, x: &[f32], part: Part, panel: &mut [f32]) {
+    let Runs { width, pitch, lines, plane, .. } = planes.positions;
+    // Runs of positions next to each other: first column, position, length.
+    let mut runs = [(0usize, 0usize, 0usize); COLUMNS];
+    let mut count = 0;
+    for j in 0..part.columns {
+        let at = part.column + j;
+        let (line, column) = (at / width, at % width);
+        let position = line / lines * plane + line % lines * pitch + column;
+        match runs[..count].last_mut() {
+            Some((_, start, len)) if *start + *len == position => *len += 1,
+            _ => {
+                runs[count] = (j, position, 1);
+                count += 1;
+            }
+        }
+    }
+    let taps = planes.taps.len();
+    for (line, row) in panel.chunks_exact_mut(COLUMNS).zip(part.from..part.to) {
+        let x = &x[row / taps * planes.channel + planes.taps[row % taps]..];
+        for &(first, position, len) in &runs[..count] {
+            line[first..first + len].copy_from_slice(&x[position..position + len]);
+        }
+        line[part.columns..].fill(0.0);
+    }
 }

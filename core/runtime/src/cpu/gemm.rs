@@ -13,8 +13,8 @@ const BLOCK_ROWS: usize = 341 * ROWS;
 /// Elements of k packed at once: a panel of this depth (256 KiB) stays in the second cache.
 const DEPTH: usize = 2048;
 
-/// Words of scratch memory for results waiting for the second pass.
-const PENDING: usize = 2 << 20;
+/// Words of scratch memory for results waiting for the second pass: they stay in the third cache.
+const PENDING: usize = 1 << 19;
 
 /// Columns moved at once in the second pass.
 const MOVE: usize = 16 * COLUMNS;
@@ -36,10 +36,74 @@ pub(super) struct Gemm {
     /// Batch `b` uses A number `b % a_batches`.
     pub a_batches: usize,
     pub m: usize,
-    pub n: usize,
     pub k: usize,
+    pub columns: Runs,
     pub weights: usize,
     pub arithmetic: Arithmetic,
+}
+
+/// Which columns of a product are results: `planes` times `lines` runs of `width` columns. Columns
+/// between them are computed, because that is cheaper than to skip them, and dropped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Runs {
+    pub width: usize,
+    /// From one run to the next.
+    pub pitch: usize,
+    pub lines: usize,
+    /// From one plane to the next; at least `lines * pitch`.
+    pub plane: usize,
+    pub planes: usize,
+}
+
+impl Runs {
+    /// All of `n` columns.
+    pub fn all(n: usize) -> Runs {
+        Runs { width: n, pitch: n, lines: 1, plane: n, planes: 1 }
+    }
+
+    /// Number of results.
+    pub fn count(&self) -> usize {
+        self.width * self.lines * self.planes
+    }
+
+    /// Columns up to the last result.
+    pub fn span(&self) -> usize {
+        match self.count() {
+            0 => 0,
+            _ => (self.planes - 1) * self.plane + (self.lines - 1) * self.pitch + self.width,
+        }
+    }
+
+    /// Number of results before a column.
+    fn before(&self, column: usize) -> usize {
+        if self.lines == 1 && self.planes == 1 {
+            return column.min(self.width);
+        }
+        let (plane, rest) = (column / self.plane, column % self.plane);
+        if plane >= self.planes {
+            return self.count();
+        }
+        let line = rest / self.pitch;
+        let within = if line < self.lines { (rest % self.pitch).min(self.width) } else { 0 };
+        (plane * self.lines + line.min(self.lines)) * self.width + within
+    }
+
+    /// Moves the results among the columns from `first` on to the front of `out`; returns their number.
+    fn pick(&self, first: usize, columns: &[u32], out: &mut [u32]) -> usize {
+        let (mut at, end) = (self.before(first), self.before(first + columns.len()));
+        let count = end - at;
+        let mut rest = &mut out[..count];
+        while at < end {
+            let (line, within) = (at / self.width, at % self.width);
+            let column = line / self.lines * self.plane + line % self.lines * self.pitch + within;
+            let len = (self.width - within).min(end - at);
+            let (now, later) = rest.split_at_mut(len);
+            now.copy_from_slice(&columns[column - first..column - first + len]);
+            rest = later;
+            at += len;
+        }
+        count
+    }
 }
 
 /// Where a part of B is wanted.
@@ -54,39 +118,42 @@ pub(super) struct Part {
     pub to: usize,
 }
 
-/// Fills `[to - from][COLUMNS]` with a part of B; columns beyond `columns` must be finite.
+/// Fills `[to - from][COLUMNS]` with a part of B; columns beyond `columns` may hold anything.
 pub(super) type Pack<'a> = dyn Fn(Part, &mut [f32]) + Send + Sync + 'a;
 
 /// Turns the accumulators of the result elements from the given number on into results.
 pub(super) type Finish<'a> = dyn Fn(usize, &[&[u32]], &mut [u32]) + Send + Sync + 'a;
 
 impl Gemm {
-    /// `a` is dense `[a_batches, m, k]`, `out` dense `[batches, m, n]`.
-    pub fn run(
-        &self,
-        a: &[u32],
-        pack: &Pack,
-        finish: &Finish,
-        out: &mut [u32],
-        packed: &mut Vec<u32>,
-        pending: &mut Vec<u32>,
-    ) -> Result<(), Fault> {
-        let Gemm { m, n, k, weights, .. } = *self;
-        if out.is_empty() {
-            return Ok(());
-        }
+    /// Packs A `[a_batches, m, k]` as [`Gemm::run`] wants it.
+    pub fn pack(&self, a: &[u32], packed: &mut Vec<u32>) -> Result<(), Fault> {
+        let Gemm { m, k, .. } = *self;
         grow(packed, a.len())?;
-        let packed = &mut packed[..a.len()];
-        if k > 0 {
+        if m > 0 && k > 0 {
             for (packed, a) in packed.chunks_mut(m * k).zip(a.chunks(m * k)) {
                 threads::chunks(packed, ROWS * k, 2, |at, tile| pack_rows(&a[at..at + tile.len()], k, tile));
             }
         }
-        let packed = &*packed;
+        Ok(())
+    }
 
+    /// `packed` was made by [`Gemm::pack`], `out` is dense `[batches, m, columns.count()]`.
+    pub fn run(
+        &self,
+        packed: &[u32],
+        pack: &Pack,
+        finish: &Finish,
+        out: &mut [u32],
+        pending: &mut Vec<u32>,
+    ) -> Result<(), Fault> {
+        let Gemm { m, k, columns, weights, .. } = *self;
+        if out.is_empty() {
+            return Ok(());
+        }
+        let (n, width) = (columns.span(), columns.count());
         let panels = n.div_ceil(COLUMNS);
         let wanted = 4 * threads::width();
-        let split = wanted.div_ceil(panels * self.batches).min(m.div_ceil(8 * ROWS)).max(1);
+        let split = wanted.div_ceil(panels * self.batches).min(m.div_ceil(4 * ROWS)).max(1);
         let rows = (m.div_ceil(split).next_multiple_of(ROWS)).min(BLOCK_ROWS);
         let blocks = m.div_ceil(rows);
         let tasks = self.batches * blocks * panels;
@@ -111,29 +178,40 @@ impl Gemm {
                 let (batch, row) = (block / blocks, block % blocks * rows);
                 let from = first.max(block * panels);
                 let to = (first + count).min((block + 1) * panels);
-                let start = (batch * m + row) * n;
-                let lines = &mut out[start..start + rows.min(m - row) * n];
-                threads::rows(lines, n, (to - from) * COLUMNS, |line, out| {
-                    let piece = |task: usize, weight: usize| {
-                        &pending[((task - first) * weights + weight) * size + line * COLUMNS..][..COLUMNS]
-                    };
+                let column = |task: usize| (task - block * panels) * COLUMNS;
+                let start = (batch * m + row) * width;
+                let lines = &mut out[start..start + rows.min(m - row) * width];
+                // Results of one line and some panels; their number.
+                let pick = |line: usize, group: usize, last: usize, weight: usize, out: &mut [u32]| {
+                    (group..last).fold(0, |done, task| {
+                        let at = ((task - first) * weights + weight) * size + line * COLUMNS;
+                        let piece = &pending[at..at + COLUMNS.min(n - column(task))];
+                        done + columns.pick(column(task), piece, &mut out[done..])
+                    })
+                };
+                // Short lines that follow each other in the result are finished together.
+                let whole = to - from == panels;
+                let together = if whole { (MOVE / width).max(1) } else { 1 };
+                threads::rows(lines, together * width, together * (to - from) * COLUMNS, |group, out| {
                     let mut moved = [[0u32; MOVE]; 2];
-                    for group in (from..to).step_by(MOVE / COLUMNS) {
-                        let column = (group - block * panels) * COLUMNS;
-                        let last = to.min(group + MOVE / COLUMNS);
-                        let width = ((last - block * panels) * COLUMNS).min(n) - column;
+                    if together > 1 {
                         for (weight, moved) in moved.iter_mut().enumerate().take(weights) {
-                            for task in group..last {
-                                let at = (task - group) * COLUMNS;
-                                moved[at..at + COLUMNS].copy_from_slice(piece(task, weight));
+                            for (i, moved) in moved.chunks_mut(width).take(out.len() / width).enumerate() {
+                                pick(group * together + i, from, to, weight, moved);
                             }
                         }
-                        let given = [&moved[0][..width], &moved[1][..width]];
-                        finish(
-                            start + line * n + column,
-                            &given[..weights],
-                            &mut out[column..column + width],
-                        );
+                        let given = [&moved[0][..out.len()], &moved[1][..out.len()]];
+                        return finish(start + group * together * width, &given[..weights], out);
+                    }
+                    for task in (from..to).step_by(MOVE / COLUMNS) {
+                        let last = to.min(task + MOVE / COLUMNS);
+                        let mut count = 0;
+                        for (weight, moved) in moved.iter_mut().enumerate().take(weights) {
+                            count = pick(group, task, last, weight, moved);
+                        }
+                        let at = columns.before(column(task));
+                        let given = [&moved[0][..count], &moved[1][..count]];
+                        finish(start + group * width + at, &given[..weights], &mut out[at..at + count]);
                     }
                 });
             }

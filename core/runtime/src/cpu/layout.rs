@@ -8,7 +8,7 @@ use super::Fault;
 pub(super) const MAX_RANK: usize = 8;
 
 /// Offset, extents and strides of a view, in elements. Every index lies inside the buffer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Layout {
     pub offset: usize,
     rank: usize,

@@ -3,7 +3,7 @@
 use crate::map::MapProg;
 use crate::step::{Kind, Norm, Round};
 
-use super::gemm::{Arithmetic, Gemm, Part};
+use super::gemm::{Arithmetic, Gemm, Part, Runs};
 use super::map::Program;
 use super::matvec::{self, MAX_ROWS, Rows};
 use super::memory::{Operand, grow};
@@ -154,7 +154,8 @@ pub(super) fn matmul(
         let x = bytemuck::cast_slice(a);
         return matvec::matvec(&rows, x, &finish, out, &mut scratch.b, &mut scratch.c);
     }
-    let gemm = Gemm { batches, a_batches: batches.max(1), m, n, k, weights, arithmetic };
+    let gemm = Gemm { batches, a_batches: batches.max(1), m, k, columns: Runs::all(n), weights, arithmetic };
     let pack = |part: Part, panel: &mut [f32]| columns[part.weight].pack(part, panel);
-    gemm.run(a, &pack, &finish, out, &mut scratch.b, &mut scratch.c)
+    gemm.pack(a, &mut scratch.b)?;
+    gemm.run(&scratch.b[..a.len()], &pack, &finish, out, &mut scratch.c)
 }

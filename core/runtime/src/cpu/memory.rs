@@ -108,13 +108,15 @@ pub(super) struct Operand<'a> {
     pub kind: Kind,
     pub data: Data<'a>,
     pub layout: Layout,
+    /// Number of the buffer when its content never changes.
+    pub fixed: Option<u32>,
     /// `layout` with its axes merged: what loads walk over.
     merged: Layout,
 }
 
 impl<'a> Operand<'a> {
     pub fn new(kind: Kind, data: Data<'a>, layout: Layout) -> Operand<'a> {
-        Operand { kind, data, layout, merged: layout.merged() }
+        Operand { kind, data, layout, fixed: None, merged: layout.merged() }
     }
 
     /// An operand over nothing, to fill tables.

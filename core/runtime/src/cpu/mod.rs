@@ -15,7 +15,9 @@ mod matmul;
 mod matvec;
 mod memory;
 mod norm;
+mod packed;
 mod pad;
+mod planes;
 mod pool;
 mod quantized;
 mod reduce;
@@ -41,6 +43,7 @@ use crate::plan::Plan;
 use crate::step::{BufferId, Kind, Role, Round, Step};
 
 use constants::{AssetConstants, Constants};
+use packed::PackedWeights;
 
 /// Why a step failed; the executor adds which step it was.
 #[derive(Debug)]
@@ -85,6 +88,8 @@ struct Scratch {
     b: Vec<u32>,
     c: Vec<u32>,
     d: Vec<u32>,
+    e: Vec<u32>,
+    packed: PackedWeights,
     /// Dense results on their way to a strided or packed destination.
     result: Vec<u32>,
 }

@@ -3,8 +3,9 @@
 use crate::step::{Kind, ReduceOp};
 
 use super::memory::Operand;
+use super::planes::Planes;
 use super::reduce::single;
-use super::{Env, Fault, threads};
+use super::{Env, Fault, simd, threads};
 
 /// One spatial axis.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +94,17 @@ pub(super) fn pool(
     let [d, h, w] = axes;
     let (input, output) = (d.input * h.input * w.input, d.output * h.output * w.output);
     let (kind, wide) = (x.kind, env.wide);
-    let values = x.dense(&mut env.scratch.a)?;
+    let scratch = &mut *env.scratch;
+    let values = x.dense(&mut scratch.a)?;
+    if out.is_empty() {
+        return Ok(());
+    }
+    if kind == Kind::F32 && !wide && axes.iter().all(Axis::inside) && axes.iter().all(|a| a.kernel > 0) {
+        let planes = Planes::new(&axes);
+        let values = bytemuck::cast_slice(planes.split(values, &mut scratch.e)?);
+        whole_windows(&planes, op, values, out);
+        return Ok(());
+    }
     let taps = d.kernel.saturating_mul(h.kernel).saturating_mul(w.kernel);
     threads::rows(out, output, output.saturating_mul(taps), |plane, out| {
         let x = &values[plane * input..(plane + 1) * input];
@@ -122,6 +133,26 @@ pub(super) fn pool(
         }
     });
     Ok(())
+}
+
+/// Windows of floats that all lie inside the input.
+fn whole_windows(planes: &Planes, op: ReduceOp, x: &[f32], out: &mut [u32]) {
+    let size = planes.positions.count();
+    threads::rows(out, size, size.saturating_mul(planes.taps.len()), |plane, out| {
+        let x = &x[plane * planes.channel..(plane + 1) * planes.channel];
+        let out: &mut [f32] = bytemuck::cast_slice_mut(out);
+        let compute = |from: usize, sums: &mut [f32]| {
+            for (i, tap) in planes.taps.iter().enumerate() {
+                let x = &x[from + tap..from + tap + sums.len()];
+                match (i, op) {
+                    (0, _) => sums.copy_from_slice(x),
+                    (_, ReduceOp::Max) => simd::max_into(x, sums),
+                    _ => simd::add_into(x, sums),
+                }
+            }
+        };
+        planes.strips(compute, |at, results| out[at..at + results.len()].copy_from_slice(results));
+    });
 }
 
 /// A clipped window over one plane.

@@ -102,8 +102,10 @@ compiled! {
     fn deviation(x: &[f32], mean: f32) -> f32;
     /// Largest element, NaN if there is one.
     fn max(x: &[f32]) -> f32;
-    /// y += a·x
-    fn axpy(a: f32, x: &[f32], y: &mut [f32]);
+    /// y = the larger of x and y, NaN if one is
+    fn max_into(x: &[f32], y: &mut [f32]);
+    /// y += x
+    fn add_into(x: &[f32], y: &mut [f32]);
     /// Two codes per byte, the first in the low half.
     fn dequantize4(bytes: &[u8], signed: bool, scale: f32, zero: f32, min: f32, out: &mut [f32]);
     /// One code per byte.
@@ -250,6 +252,13 @@ pub(super) fn panel(
     pick!(panel(m, k, a, b, ldb, c, ldc, add), vector::panel::<NATIVE_FMA>(m, k, a, b, ldb, c, ldc, add))
 }
 
+/// `out[i] = sum(weights[t] · x[taps[t] + i])`
+pub(super) fn window_sums(x: &[f32], taps: &[usize], weights: &[f32], out: &mut [f32]) {
+    let reach = taps.iter().max().copied().unwrap_or(0);
+    assert!(taps.len() == weights.len() && reach <= x.len() && x.len() - reach >= out.len());
+    pick!(window_sums(x, taps, weights, out), { vector::window_sums::<NATIVE_FMA>(x, taps, weights, out) })
+}
+
 /// The algorithms that both x86 sets share, over the module's `V`, `LANES` and primitives.
 #[cfg(target_arch = "x86_64")]
 macro_rules! kernels {
@@ -327,6 +336,47 @@ macro_rules! kernels {
             }
             for i in whole..x.len() {
                 bytes[i * 2..i * 2 + 2].copy_from_slice(&half::f16::from_f32(x[i]).to_le_bytes());
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        pub unsafe fn window_sums(x: &[f32], taps: &[usize], weights: &[f32], out: &mut [f32]) {
+            let n = out.len();
+            if n < LANES {
+                return super::super::vector::window_sums::<true>(x, taps, weights, out);
+            }
+            // SAFETY: every tap was asserted to have n elements of x from it on.
+            unsafe {
+                let mut i = 0;
+                while i + 4 * LANES <= n {
+                    sums::<4>(x.as_ptr().add(i), taps, weights, out.as_mut_ptr().add(i));
+                    i += 4 * LANES;
+                }
+                while i < n {
+                    // The last vector may overlap the one before.
+                    i = i.min(n - LANES);
+                    sums::<1>(x.as_ptr().add(i), taps, weights, out.as_mut_ptr().add(i));
+                    i += LANES;
+                }
+            }
+        }
+
+        /// `N` vectors of window sums.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn sums<const N: usize>(x: *const f32, taps: &[usize], weights: &[f32], out: *mut f32) {
+            // SAFETY: N vectors of x from every tap on and of out exist.
+            unsafe {
+                let mut acc = [zero(); N];
+                for (&tap, &weight) in taps.iter().zip(weights) {
+                    let weight = splat(weight);
+                    for (j, acc) in acc.iter_mut().enumerate() {
+                        *acc = fma(load(x.add(tap + j * LANES)), weight, *acc);
+                    }
+                }
+                for (j, acc) in acc.into_iter().enumerate() {
+                    save(out.add(j * LANES), acc);
+                }
             }
         }
 

@@ -79,7 +79,11 @@ impl<'a> Sources<'a> {
             return Ok(Operand::new(buffer.kind, data, layout));
         }
         let layout = Layout::bind(view, values, available)?;
-        Ok(Operand::new(buffer.kind, data, layout))
+        let mut operand = Operand::new(buffer.kind, data, layout);
+        if matches!(buffer.role, Role::Constant(_) | Role::Quant(_) | Role::Host(_)) {
+            operand.fixed = Some(view.buffer.0);
+        }
+        Ok(operand)
     }
 }
 

@@ -132,11 +132,19 @@ pub(super) fn max<const FMA: bool>(x: &[f32]) -> f32 {
     if nan { f32::NAN } else { best }
 }
 
-/// y += a·x
+/// y = the larger of x and y; NaN if one is.
 #[inline(always)]
-pub(super) fn axpy<const FMA: bool>(a: f32, x: &[f32], y: &mut [f32]) {
+pub(super) fn max_into<const FMA: bool>(x: &[f32], y: &mut [f32]) {
     for (y, &x) in y.iter_mut().zip(x) {
-        *y = fma::<FMA>(a, x, *y);
+        *y = if x > *y || x.is_nan() { x } else { *y };
+    }
+}
+
+/// y += x
+#[inline(always)]
+pub(super) fn add_into<const FMA: bool>(x: &[f32], y: &mut [f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y += x;
     }
 }
 
@@ -216,6 +224,17 @@ pub(super) fn dot4<const FMA: bool>(
             }
         }
         *out = lanes.iter().sum();
+    }
+}
+
+/// `out[i] = sum(weights[t] · x[taps[t] + i])`
+#[inline(always)]
+pub(super) fn window_sums<const FMA: bool>(x: &[f32], taps: &[usize], weights: &[f32], out: &mut [f32]) {
+    out.fill(0.0);
+    for (&tap, &weight) in taps.iter().zip(weights) {
+        for (o, &x) in out.iter_mut().zip(&x[tap..]) {
+            *o = fma::<FMA>(weight, x, *o);
+        }
     }
 }
 
