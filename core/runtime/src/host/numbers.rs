@@ -90,9 +90,9 @@ pub(super) fn keys(element: ElementType, mut values: Vec<i64>) -> Vec<i64> {
     values
 }
 
-/// Least and greatest value of an integer type or bool, as [`keys`].
+/// Least and greatest value of an integer type or bool, as [`keys`]; of `i64` for other types.
 pub(super) fn key_range(element: ElementType) -> (i64, i64) {
-    if element.bits() == 64 {
+    if element.bits() >= 64 || !(element.is_integer() || element == ElementType::Bool) {
         return (i64::MIN, i64::MAX);
     }
     if element == ElementType::Bool {
