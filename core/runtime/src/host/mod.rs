@@ -37,7 +37,7 @@ use crate::ndarray::NDArray;
 pub use elements::{Elements, decode, encode, float_bytes, reals};
 
 /// Most bytes of one result: a wrong program must not exhaust memory.
-pub const MAX_RESULT_BYTES: usize = 1 << 32;
+pub const MAX_RESULT_BYTES: usize = 1 << 31;
 
 /// Why an op cannot be evaluated.
 #[derive(Clone, Debug, PartialEq)]
