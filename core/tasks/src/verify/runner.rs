@@ -176,8 +176,11 @@ pub fn run_folder(folder: &Path, settings: &Settings) -> Outcome {
         }
     };
     let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        let failure =
-            Failure { code: "panic".into(), detail: format!("panicked: {}", text(&*payload)), ..Failure::default() };
+        let failure = Failure {
+            code: "panic".into(),
+            detail: format!("panicked: {}", text(&*payload)),
+            ..Failure::default()
+        };
         Measured::default().outcome(&id, id.split('-').next().unwrap_or_default(), Verdict::Failed(failure))
     });
     Outcome { seconds: start.elapsed().as_secs_f64(), ..outcome }

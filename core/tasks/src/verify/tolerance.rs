@@ -93,11 +93,7 @@ pub fn allowed(
     };
     // The tests' own tolerances allow for float16; a float32 program is held to float32.
     let test = test.filter(|_| wide).unwrap_or_default();
-    Allowed {
-        absolute: test.atol.unwrap_or(0.0).max(bound * peak),
-        relative: test.rtol.unwrap_or(0.0),
-        wide,
-    }
+    Allowed { absolute: test.atol.unwrap_or(0.0).max(bound * peak), relative: test.rtol.unwrap_or(0.0), wide }
 }
 
 #[cfg(test)]
@@ -108,7 +104,12 @@ mod tests {
     #[test]
     fn only_floats_may_differ() {
         for element in ElementType::all() {
-            let bound = allowed(element, ElementType::F16, 1.0, Some(CaseTolerance { rtol: Some(1.0), atol: Some(1.0) }));
+            let bound = allowed(
+                element,
+                ElementType::F16,
+                1.0,
+                Some(CaseTolerance { rtol: Some(1.0), atol: Some(1.0) }),
+            );
             let exact = bound.absolute == 0.0 && bound.relative == 0.0 && !bound.wide;
             let float = TABLE.iter().any(|r| r.element == element);
             assert_eq!(exact, !float, "{element}");
