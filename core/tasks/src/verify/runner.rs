@@ -18,7 +18,7 @@ use super::case::{Case, Step, TensorRef, name_of};
 use super::compare::{Bad, Comparison, compare, distance, peak, values};
 use super::error::VerifyError;
 use super::expected::{Difference, Expected, ExpectedResult};
-use super::tolerance::{WIDE_FACTOR, allowed, ulp};
+use super::tolerance::{WIDE_FACTOR, WIDE_REACH, allowed, ulp};
 
 /// How cases run.
 #[derive(Clone)]
@@ -457,7 +457,8 @@ impl Measured {
             && let Some(wide) = wide.get(at).filter(|w| w.shape == expected.shape).map(values)
         {
             let ulp = ulp(coarser(expected.element, rounding), peak(&recorded));
-            if distance(&values(found), &wide) <= WIDE_FACTOR * distance(&recorded, &wide) + ulp {
+            let (ours, theirs) = (distance(&values(found), &wide), distance(&recorded, &wide));
+            if theirs <= WIDE_REACH * bounds.absolute && ours <= WIDE_FACTOR * theirs + ulp {
                 self.by_wide += 1;
                 return Ok(());
             }
