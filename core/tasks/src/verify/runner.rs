@@ -115,7 +115,7 @@ pub struct Failure {
     /// What happened.
     pub detail: String,
     /// First element out of bounds.
-    pub first: Option<Bad>,
+    pub first: Option<Box<Bad>>,
 }
 
 impl std::fmt::Display for Failure {
@@ -430,7 +430,7 @@ impl Measured {
             step: Some(at.step),
             code: "mismatch".into(),
             detail,
-            first,
+            first: first.map(Box::new),
             ..Failure::default()
         };
         if found.element != expected.element || found.shape != expected.shape {
