@@ -194,6 +194,36 @@ fn blocked_convolutions() {
 }
 
 #[test]
+fn tiles_of_one_and_three_axes() {
+    for (spatial, transposed, used) in
+        [(1usize, false, "conv_tiled_32"), (3, false, "conv_tiled_32"), (3, true, "conv_transposed_tiled_32")]
+    {
+        let mut b = Bench::new(450);
+        b.tolerance = 1e-5;
+        let (input, kernel) = (&[5i64, 6, 7][3 - spatial..], &[2i64, 3, 2][3 - spatial..]);
+        let (input, extra) = if spatial == 1 { (&[70i64][..], 4) } else { (input, 0) };
+        let size: Vec<i64> = (input.iter().zip(kernel))
+            .map(|(n, k)| if transposed { (n - 1) * 2 + k } else { (n - k) / 2 + 1 })
+            .collect();
+        let channels = if transposed { [4 + extra, 18] } else { [18, 4 + extra] };
+        let x = b.input(Kind::F32, &fixed(&[&[2, 4 + extra], input].concat()));
+        let weight = b.weight(Kind::F32, Storage::BF16, &[&channels[..], kernel].concat());
+        let out = b.output(Kind::F32, &fixed(&[&[2, 18], &size[..]].concat()));
+        let kernel = Kernel::Conv {
+            stride: vec![2; spatial],
+            dilation: vec![1; spatial],
+            padding: if transposed { vec![0; spatial] } else { vec![] },
+            groups: 1,
+            transposed,
+            epilogue: None,
+        };
+        b.step(kernel, vec![x, weight], out, Round::F16);
+        b.tolerance = 1e-3;
+        assert_eq!(b.compare_on(&format!("{spatial} axes, transposed {transposed}"), false), [used]);
+    }
+}
+
+#[test]
 fn pooling() {
     for op in [ReduceOp::Max, ReduceOp::Sum] {
         for kind in [Kind::F32, Kind::I32, Kind::U32] {
