@@ -12,7 +12,8 @@ const POLAR: &str = "ct-ops-ir-testpolarir-static-43f836f2aa4c88";
 const CONV: &str = "ct-ops-ir-testconvolutionir-conv2d-grouped-c8d11f8e9faa99";
 const TOPK: &str = "ct-ops-topk-x0-3-0-true-true-a12b7aa18c98d2";
 const DECODER: &str = "model-decoder-qwen3-int4-block32-c9b115eb85e0d0";
-const STATE: &str = "ct-stateful-testmutablebufferannotation-annotation-added-with-default-nam-d83c2dc280906e";
+const STATE: &str =
+    "ct-stateful-testmutablebufferannotation-annotation-added-with-default-nam-d83c2dc280906e";
 
 fn call(case: &str, more: &[&str]) -> std::process::Output {
     let asset = assets().join(case).join("model.aimodel");
@@ -75,10 +76,38 @@ fn conversions_are_said() {
 
 #[test]
 fn made_up_inputs_repeat() {
-    let one = good(&call(DECODER, &["--random", "3", "--shape", "input_ids=1,2", "--shape", "position_ids=1,2",
-        "--state-shape", "keyCache=2,1,2,8,32", "--state-shape", "valueCache=2,1,2,8,32", "--json"]));
-    let two = good(&call(DECODER, &["--random", "3", "--shape", "input_ids=1,2", "--shape", "position_ids=1,2",
-        "--state-shape", "keyCache=2,1,2,8,32", "--state-shape", "valueCache=2,1,2,8,32", "--json"]));
+    let one = good(&call(
+        DECODER,
+        &[
+            "--random",
+            "3",
+            "--shape",
+            "input_ids=1,2",
+            "--shape",
+            "position_ids=1,2",
+            "--state-shape",
+            "keyCache=2,1,2,8,32",
+            "--state-shape",
+            "valueCache=2,1,2,8,32",
+            "--json",
+        ],
+    ));
+    let two = good(&call(
+        DECODER,
+        &[
+            "--random",
+            "3",
+            "--shape",
+            "input_ids=1,2",
+            "--shape",
+            "position_ids=1,2",
+            "--state-shape",
+            "keyCache=2,1,2,8,32",
+            "--state-shape",
+            "valueCache=2,1,2,8,32",
+            "--json",
+        ],
+    ));
     assert_eq!(one, two);
     let json: Value = serde_json::from_str(&one).unwrap();
     assert_eq!(json["schema_version"], 1);
@@ -87,13 +116,15 @@ fn made_up_inputs_repeat() {
 }
 
 #[test]
-fn states_go_from_step_to_step() {
-    let mean = |steps: &str| {
-        let text = good(&call(STATE, &["--input", "x=1,1,1,1", "--state", "b_state=1,1,1,1", "--steps", steps, "--json"]));
-        let json: Value = serde_json::from_str(&text).unwrap();
-        json["states"][0]["statistics"]["mean"].as_f64().unwrap()
-    };
-    assert_ne!(mean("1"), mean("3"));
+fn states_are_given_and_kept() {
+    let folder = Folder::new("states");
+    let out = folder.0.to_str().unwrap();
+    let state = ["--state", "b_state=1,1,1,1", "--steps", "2", "--output", out];
+    let text = good(&call(STATE, &[&["--input", "x=2,2,2,3"][..], &state].concat()));
+    assert!(text.contains("b_state (state)") && text.contains("state.b_state.npy"), "{text}");
+    let found = read_npy(&folder.0.join("state.b_state.npy")).unwrap();
+    assert_eq!(found, NDArray::from_f32(&[1, 4], &[2.0, 2.0, 2.0, 3.0]).unwrap());
+    refused(&call(STATE, &["--random", "--state", "b_state=1,1"]), "2 numbers do not fill shape [1, 4]");
 }
 
 #[test]
@@ -129,7 +160,10 @@ fn values_that_do_not_fit() {
     refused(&call(DIV, &y), "x (float16 [2, 3]) is not given; --input x=… gives it, --random makes it up");
     refused(&call(DIV, &["--random", "--shape", "x=3,3"]), "expected shape [2, 3], found [3, 3]");
     refused(&call(DIV, &["--random", "--state", "k=1"]), "no state named \"k\"; the function has none");
-    refused(&call(DIV, &["--random", "--function", "other"]), "no function named \"other\"; --function takes one of main");
+    refused(
+        &call(DIV, &["--random", "--function", "other"]),
+        "no function named \"other\"; --function takes one of main",
+    );
     refused(&call(TOPK, &["--random"]), "has dynamic extents; --shape x=…");
     refused(&call(DECODER, &["--random"]), "has dynamic extents");
     let picture_port = call(CONV, &["--input", &picture]);

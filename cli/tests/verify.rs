@@ -43,14 +43,18 @@ fn a_difference_is_named() {
     let path = case.join("outputs.safetensors");
     let mut bytes = std::fs::read(&path).unwrap();
     let last = bytes.len() - 1;
-    bytes[last] ^= 0x40;
+    // The sign of the last element.
+    bytes[last] ^= 0x80;
     std::fs::write(&path, bytes).unwrap();
     let output = verify(&folder.0, &[]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains(&format!("FAILED {DIV}: step 0: div: 1 of 6 elements differ")), "{text}");
     assert!(text.contains("first at [1, 2]: "), "{text}");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "error: 1 cases failed and 0 were skipped without being listed\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "error: 1 cases failed and 0 were skipped without being listed\n"
+    );
 
     let list = folder.file(
         "list.json",

@@ -73,7 +73,13 @@ pub struct Run {
     #[arg(long, help_heading = "Pictures")]
     resize: bool,
     /// Subtracted from the values in 0 to 1 of a float input: one number or one per channel
-    #[arg(long, value_name = "M", value_delimiter = ',', allow_negative_numbers = true, help_heading = "Pictures")]
+    #[arg(
+        long,
+        value_name = "M",
+        value_delimiter = ',',
+        allow_negative_numbers = true,
+        help_heading = "Pictures"
+    )]
     mean: Vec<f64>,
     /// Divided by afterwards
     #[arg(long, value_name = "S", value_delimiter = ',', value_parser = divisor, help_heading = "Pictures")]
@@ -172,7 +178,10 @@ impl Run {
             (None, _) => "main".into(),
         };
         functions.into_iter().find(|f| f.name == wanted).ok_or_else(|| {
-            Failure::new(format!("no function named {wanted:?}; --function takes one of {}", names.join(", ")))
+            Failure::new(format!(
+                "no function named {wanted:?}; --function takes one of {}",
+                names.join(", ")
+            ))
         })
     }
 
@@ -187,7 +196,8 @@ impl Run {
         let mut random = Random::new(self.random.unwrap_or(0));
         let mut inputs = vec![];
         for port in &function.inputs {
-            let shape = self.shape.iter().find(|(name, _)| *name == port.name).map(|(_, shape)| shape.clone());
+            let shape =
+                self.shape.iter().find(|(name, _)| *name == port.name).map(|(_, shape)| shape.clone());
             let array = match self.input.iter().rfind(|(name, _)| *name == port.name) {
                 Some((_, value)) => {
                     let pixels =
@@ -198,7 +208,11 @@ impl Run {
                 }
                 None if self.random.is_some() => {
                     let shape = shape.or_else(|| port.shape.iter().copied().collect()).ok_or_else(|| {
-                        Failure::new(format!("{} has dynamic extents; --shape {}=… gives them", tell(port), port.name))
+                        Failure::new(format!(
+                            "{} has dynamic extents; --shape {}=… gives them",
+                            tell(port),
+                            port.name
+                        ))
                     })?;
                     check_shape(port, &shape)?;
                     random.tensor(port.element, &shape)?

@@ -63,7 +63,8 @@ impl Ops {
         table.row(["op", "family", "planned", "host", "fused", if types.is_some() { "types" } else { "" }]);
         let tick = |yes: bool| if yes { "yes" } else { "" }.to_string();
         for row in &rows {
-            let types = of(&row.name).map_or(String::new(), |t| t.iter().copied().collect::<Vec<_>>().join(" "));
+            let types =
+                of(&row.name).map_or(String::new(), |t| t.iter().copied().collect::<Vec<_>>().join(" "));
             let (planned, host, fused) = (tick(row.planned), tick(row.host), tick(row.fused));
             table.row([row.name.clone(), row.family.clone(), planned, host, fused, types]);
         }

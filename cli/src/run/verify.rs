@@ -185,7 +185,12 @@ pub fn with_progress(cases: &[PathBuf], settings: &Settings) -> Vec<Outcome> {
     outcomes
 }
 
-fn report(unit: ComputeUnitKind, device: &str, outcomes: &[Outcome], summary: &Summary) -> Result<String, Failure> {
+fn report(
+    unit: ComputeUnitKind,
+    device: &str,
+    outcomes: &[Outcome],
+    summary: &Summary,
+) -> Result<String, Failure> {
     let unit = match unit {
         ComputeUnitKind::Cpu => "CPU unit".to_string(),
         ComputeUnitKind::Gpu => format!("GPU unit, {device}"),
@@ -210,7 +215,8 @@ fn report(unit: ComputeUnitKind, device: &str, outcomes: &[Outcome], summary: &S
         }
     }
     for (reason, count) in &summary.skips {
-        let more = if count.unlisted > 0 { format!(", {} not listed", count.unlisted) } else { String::new() };
+        let more =
+            if count.unlisted > 0 { format!(", {} not listed", count.unlisted) } else { String::new() };
         text += &format!("skipped {:5}  {reason}{more}\n", count.listed + count.unlisted);
     }
     if summary.expected_differences > 0 {

@@ -33,8 +33,8 @@ mod words;
 
 pub use coreai_asset::ElementType;
 pub use error::Error;
-pub use host::Elements;
 pub use gpu::{AdapterInfo, DeviceBytes, adapters};
+pub use host::Elements;
 pub use model::{AIModel, AIModelAsset, FunctionDescriptor, PortDescriptor};
 pub use ndarray::NDArray;
 pub use ops::table::{OpRow, table as ops_table};

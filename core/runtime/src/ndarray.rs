@@ -51,11 +51,7 @@ impl NDArray {
     }
 
     /// A tensor of `element` from elements of its domain: floats round to nearest even, integers wrap.
-    pub fn from_elements(
-        element: ElementType,
-        shape: &[usize],
-        values: &Elements,
-    ) -> Result<NDArray, Error> {
+    pub fn from_elements(element: ElementType, shape: &[usize], values: &Elements) -> Result<NDArray, Error> {
         host::encode(element, shape, values).map_err(refused)
     }
 

@@ -153,3 +153,10 @@ fn floor_div(a: f32, b: f32) -> f32 {
   if (near * b == a) { return near; }
   return floor(q);
 }
+//@ whole_div
+// Quotient that is a whole number where the exact one is: division may be off by 2 ulp on a GPU.
+fn whole_div(a: f32, b: f32) -> f32 {
+  let q = a / b;
+  let near = round(q);
+  return select(q, near, near * b == a);
+}

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::dispatch::Dispatch;
+use super::kernels::MAX_COUNTED;
 use crate::expr::{Bounds, Expr, Sym};
 use crate::plan::Plan;
 use crate::step::{Kernel, Step, View};
@@ -62,10 +63,14 @@ fn step_work(step: &Step, max: &dyn Fn(&Expr) -> i64) -> f64 {
             size(result) * size(second) / extent(second.and_then(|w| w.dims.first())).max(1.0)
         }
         Kernel::Pool { kernel, .. } => size(result) * kernel.iter().map(|k| f64::from(*k)).product::<f64>(),
-        // log²(n) passes of a bitonic network.
+        // Every element with every other, or log²(n) passes of a bitonic network.
         Kernel::Sort { .. } => {
             let n = extent(first.and_then(|x| x.dims.last())).max(2.0);
-            size(first) * n.log2() * n.log2()
+            size(first) * if n <= MAX_COUNTED as f64 { n } else { n.log2() * n.log2() }
+        }
+        // Few updates of a line are walked by every result, many by every tile of 256.
+        Kernel::ScatterAlong { axis, .. } => {
+            size(result) * (1.0 + extent(second.and_then(|index| index.dims.get(*axis))) / 32.0)
         }
         _ => step.reads.iter().chain(&step.writes).map(|v| size(Some(v))).sum(),
     }

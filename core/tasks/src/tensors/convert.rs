@@ -167,7 +167,11 @@ mod tests {
     fn floats_round_and_say_so() {
         let source = NDArray::from_elements(ElementType::F64, &[2], &Elements::Real(vec![0.1, 1.0])).unwrap();
         let fitted = fit(&port(ElementType::F16, &[Some(2)]), source.clone(), None).unwrap();
-        assert!(fitted.notes[0].contains("float64 converted to float16 (rounded, by 2.4"), "{:?}", fitted.notes);
+        assert!(
+            fitted.notes[0].contains("float64 converted to float16 (rounded, by 2.4"),
+            "{:?}",
+            fitted.notes
+        );
         assert!(fit(&port(ElementType::SI32, &[Some(2)]), source, None).is_err());
         let large = NDArray::from_f32(&[1], &[1e6]).unwrap();
         assert!(fit(&port(ElementType::F16, &[Some(1)]), large, None).is_err());

@@ -37,7 +37,9 @@ impl Random {
     pub fn tensor(&mut self, element: ElementType, shape: &[usize]) -> Result<NDArray, TensorError> {
         let count = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).filter(|n| *n <= MAX_ELEMENTS);
         let count = count.ok_or_else(|| {
-            TensorError::Content(format!("shape {shape:?} has too many elements to make up; at most {MAX_ELEMENTS}"))
+            TensorError::Content(format!(
+                "shape {shape:?} has too many elements to make up; at most {MAX_ELEMENTS}"
+            ))
         })?;
         let values = if element.is_complex() {
             Elements::Complex((0..count).map(|_| [self.unit(), self.unit()]).collect())

@@ -65,7 +65,8 @@ pub fn read(port: &PortDescriptor, value: &str, reading: &Reading) -> Result<Fit
             fit(port, numbers.shaped(port, given)?, given)
         }
         "png" | "jpg" | "jpeg" => {
-            let array = picture::decode(&bytes(path)?, port, &reading.pixels, given).map_err(|e| e.of(path))?;
+            let array =
+                picture::decode(&bytes(path)?, port, &reading.pixels, given).map_err(|e| e.of(path))?;
             fit(port, array, given)
         }
         _ => Err(TensorError::Value {

@@ -24,7 +24,8 @@ pub fn read(path: &Path) -> Result<NDArray, TensorError> {
 /// Decodes a file's bytes. Elements that NumPy only knows as raw bytes (`V2` for bfloat16, `V1` for
 /// 8-bit floats) are taken as `hint`.
 pub(super) fn decode(bytes: &[u8], hint: Option<ElementType>) -> Result<NDArray, TensorError> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| wrong("not a .npy file: it lacks NumPy's magic bytes"))?;
+    let rest =
+        bytes.strip_prefix(MAGIC).ok_or_else(|| wrong("not a .npy file: it lacks NumPy's magic bytes"))?;
     let cut = || wrong("the .npy header is cut off");
     let (version, rest) = rest.split_at_checked(2).ok_or_else(cut)?;
     let (length, rest) = match version[0] {
@@ -96,7 +97,9 @@ impl Header {
     fn parse(bytes: &[u8]) -> Result<Header, TensorError> {
         let text = std::str::from_utf8(bytes).map_err(|_| wrong("the .npy header is not text"))?;
         let value = |key: &str| {
-            let at = text.find(&format!("'{key}'")).ok_or_else(|| wrong(format!("the .npy header has no {key}")))?;
+            let at = text
+                .find(&format!("'{key}'"))
+                .ok_or_else(|| wrong(format!("the .npy header has no {key}")))?;
             let rest = text[at + key.len() + 2..].trim_start();
             rest.strip_prefix(':').map(str::trim_start).ok_or_else(|| wrong("the .npy header has no value"))
         };
@@ -204,7 +207,8 @@ pub(super) fn encode(array: &NDArray) -> Result<(Vec<u8>, Option<&'static str>),
 /// Writes a file; returns the stored type's name where it is not the tensor's own.
 pub fn write(path: &Path, array: &NDArray) -> Result<Option<&'static str>, TensorError> {
     let (bytes, stored) = encode(array)?;
-    let failed = |e: std::io::Error| TensorError::File { path: path.display().to_string(), reason: e.to_string() };
+    let failed =
+        |e: std::io::Error| TensorError::File { path: path.display().to_string(), reason: e.to_string() };
     std::fs::write(path, bytes).map_err(failed)?;
     Ok(stored)
 }
@@ -240,7 +244,10 @@ mod tests {
 
     #[test]
     fn big_endian_and_fortran_order() {
-        let bytes = file("{'descr': '>i2', 'fortran_order': True, 'shape': (2, 3), }", &[0, 1, 0, 4, 0, 2, 0, 5, 0, 3, 0, 6]);
+        let bytes = file(
+            "{'descr': '>i2', 'fortran_order': True, 'shape': (2, 3), }",
+            &[0, 1, 0, 4, 0, 2, 0, 5, 0, 3, 0, 6],
+        );
         let array = decode(&bytes, None).unwrap();
         assert_eq!(array.elements().unwrap(), Elements::Int(vec![1, 2, 3, 4, 5, 6]));
     }

@@ -153,7 +153,10 @@ pub fn write_png(path: &Path, array: &NDArray) -> Result<bool, TensorError> {
     let (rows, columns) = (array.shape[layout.height], array.shape[layout.width]);
     let plane = rows * columns;
     let interleaved: Vec<u8> = if layout.channel.is_some_and(|axis| axis < layout.height) && channels > 1 {
-        (0..plane).flat_map(|i| (0..channels).map(move |c| (c, i))).map(|(c, i)| bytes[c * plane + i]).collect()
+        (0..plane)
+            .flat_map(|i| (0..channels).map(move |c| (c, i)))
+            .map(|(c, i)| bytes[c * plane + i])
+            .collect()
     } else {
         bytes
     };
@@ -164,7 +167,8 @@ pub fn write_png(path: &Path, array: &NDArray) -> Result<bool, TensorError> {
         _ => image::RgbaImage::from_raw(width, height, interleaved).map(DynamicImage::ImageRgba8),
     };
     let Some(picture) = picture.filter(|_| plane > 0) else { return Ok(false) };
-    let failed = |e: image::ImageError| TensorError::File { path: path.display().to_string(), reason: e.to_string() };
+    let failed =
+        |e: image::ImageError| TensorError::File { path: path.display().to_string(), reason: e.to_string() };
     picture.save_with_format(path, image::ImageFormat::Png).map_err(failed)?;
     Ok(true)
 }

@@ -29,7 +29,10 @@ impl Tensors {
             let mut names = tensors.names();
             names.sort_unstable();
             let more = if names.len() > 8 { ", …" } else { "" };
-            wrong(format!("it has no tensor {key:?}; it has {}{more}", names[..names.len().min(8)].join(", ")))
+            wrong(format!(
+                "it has no tensor {key:?}; it has {}{more}",
+                names[..names.len().min(8)].join(", ")
+            ))
         })?;
         let stored = element_of(view.dtype())
             .ok_or_else(|| wrong(format!("tensor {key:?} has type {:?}, which is not read", view.dtype())))?;

@@ -30,9 +30,11 @@ impl Statistics {
         let first = match &elements {
             Elements::Real(v) => v.iter().take(SHOWN).map(|x| short(*x)).collect(),
             Elements::Int(v) => v.iter().take(SHOWN).map(i64::to_string).collect(),
-            Elements::Complex(v) => {
-                v.iter().take(SHOWN).map(|[re, im]| format!("{}{:+}i", short(*re), (im * 1e4).round() / 1e4)).collect()
-            }
+            Elements::Complex(v) => v
+                .iter()
+                .take(SHOWN)
+                .map(|[re, im]| format!("{}{:+}i", short(*re), (im * 1e4).round() / 1e4))
+                .collect(),
         };
         let values: Vec<f64> = match elements {
             Elements::Real(v) => v,
@@ -54,7 +56,8 @@ impl Statistics {
 /// Four significant digits.
 pub(crate) fn short(x: f64) -> String {
     if x == 0.0 || !x.is_finite() || (1e-3..1e6).contains(&x.abs()) {
-        let digits = if x.fract() == 0.0 { 0 } else { (3 - x.abs().log10().floor() as i32).clamp(0, 6) as usize };
+        let digits =
+            if x.fract() == 0.0 { 0 } else { (3 - x.abs().log10().floor() as i32).clamp(0, 6) as usize };
         format!("{x:.digits$}")
     } else {
         format!("{x:.3e}")

@@ -1,6 +1,6 @@
 //! Numbers as text: literals and nested JSON lists.
 
-use coreai::{Elements, ElementType, NDArray, PortDescriptor};
+use coreai::{ElementType, Elements, NDArray, PortDescriptor};
 use serde_json::Value;
 
 use super::TensorError;
@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn flat_lists_take_the_ports_shape() {
-        let array = literal("1,2,3").unwrap().shaped(&port(ElementType::F16, &[Some(1), None]), None).unwrap();
+        let array =
+            literal("1,2,3").unwrap().shaped(&port(ElementType::F16, &[Some(1), None]), None).unwrap();
         assert_eq!((array.element, array.shape), (ElementType::F16, vec![1, 3]));
         assert!(literal("1,2,3").unwrap().shaped(&port(ElementType::F16, &[Some(2)]), None).is_err());
     }

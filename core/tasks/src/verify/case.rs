@@ -180,8 +180,8 @@ pub fn find_cases(folder: &Path) -> Result<Vec<PathBuf>, VerifyError> {
     let inner = folder.join("cases");
     let folder = if inner.is_dir() { &inner } else { folder };
     let path = || folder.display().to_string();
-    let entries = std::fs::read_dir(folder)
-        .map_err(|e| VerifyError::File { path: path(), reason: e.to_string() })?;
+    let entries =
+        std::fs::read_dir(folder).map_err(|e| VerifyError::File { path: path(), reason: e.to_string() })?;
     let mut cases: Vec<PathBuf> =
         entries.flatten().map(|e| e.path()).filter(|p| p.join("case.json").exists()).collect();
     if cases.is_empty() {

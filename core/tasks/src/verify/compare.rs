@@ -110,7 +110,9 @@ pub fn compare(
         }
         let limit = allowed.absolute + allowed.relative * y.abs();
         let equal = if wide { equal_bytes(i) } else { same(*x, *y) };
-        if equal || limit > 0.0 && difference <= limit || last == Some(i / width) {
+        // Beside a recorded infinity the relative bound is infinite as well.
+        let near = limit > 0.0 && difference.is_finite() && difference <= limit;
+        if equal || near || last == Some(i / width) {
             continue;
         }
         last = Some(i / width);

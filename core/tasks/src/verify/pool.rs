@@ -39,8 +39,8 @@ pub fn run_all(cases: &[PathBuf], settings: &Settings, done: &(dyn Fn(&Outcome) 
         }
     };
     std::thread::scope(|scope| {
-        let started =
-            (0..threads).map(|_| std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work));
+        let started = (0..threads)
+            .map(|_| std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work));
         if started.filter_map(Result::ok).count() == 0 {
             work();
         }

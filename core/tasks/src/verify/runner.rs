@@ -18,7 +18,7 @@ use super::case::{Case, Step, TensorRef, name_of};
 use super::compare::{Bad, Comparison, compare, distance, peak, values};
 use super::error::VerifyError;
 use super::expected::{Difference, Expected, ExpectedResult};
-use super::tolerance::{WIDE_FACTOR, allowed, ulp};
+use super::tolerance::{WIDE_FACTOR, WIDE_REACH, allowed, ulp};
 
 /// How cases run.
 #[derive(Clone)]
@@ -115,7 +115,7 @@ pub struct Failure {
     /// What happened.
     pub detail: String,
     /// First element out of bounds.
-    pub first: Option<Bad>,
+    pub first: Option<Box<Bad>>,
 }
 
 impl std::fmt::Display for Failure {
@@ -176,8 +176,11 @@ pub fn run_folder(folder: &Path, settings: &Settings) -> Outcome {
         }
     };
     let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        let failure =
-            Failure { code: "panic".into(), detail: format!("panicked: {}", text(&*payload)), ..Failure::default() };
+        let failure = Failure {
+            code: "panic".into(),
+            detail: format!("panicked: {}", text(&*payload)),
+            ..Failure::default()
+        };
         Measured::default().outcome(&id, id.split('-').next().unwrap_or_default(), Verdict::Failed(failure))
     });
     Outcome { seconds: start.elapsed().as_secs_f64(), ..outcome }
@@ -427,7 +430,7 @@ impl Measured {
             step: Some(at.step),
             code: "mismatch".into(),
             detail,
-            first,
+            first: first.map(Box::new),
             ..Failure::default()
         };
         if found.element != expected.element || found.shape != expected.shape {
@@ -454,7 +457,8 @@ impl Measured {
             && let Some(wide) = wide.get(at).filter(|w| w.shape == expected.shape).map(values)
         {
             let ulp = ulp(coarser(expected.element, rounding), peak(&recorded));
-            if distance(&values(found), &wide) <= WIDE_FACTOR * distance(&recorded, &wide) + ulp {
+            let (ours, theirs) = (distance(&values(found), &wide), distance(&recorded, &wide));
+            if theirs <= WIDE_REACH * bounds.absolute && ours <= WIDE_FACTOR * theirs + ulp {
                 self.by_wide += 1;
                 return Ok(());
             }

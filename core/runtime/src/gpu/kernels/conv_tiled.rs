@@ -1,8 +1,8 @@
 //! Convolutions as implicit matrix products: tiles of weights and of the image go through workgroup
 //! memory, every invocation keeps a block of results in registers.
 //!
-//! A step of 16 along the reduction loads 32 words per invocation at most 1/32 of its multiplications
-//! (64 × 64 results), where one invocation per result loads 2 per multiplication.
+//! Words loaded per multiplication: 1/32 for 64 channels × 64 positions, 3/64 for 32 × 64; one
+//! invocation per result loads 2.
 
 use std::fmt::Write as _;
 

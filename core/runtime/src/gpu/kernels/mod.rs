@@ -30,6 +30,7 @@ mod window;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
 
+pub use order::MAX_COUNTED;
 pub use supports::supports;
 
 use super::dispatch::{Caps, Dispatch};

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::step::{Kind, Step};
 
 /// Longest row of which every element is compared with every other.
-pub(super) const MAX_COUNTED: i64 = 8192;
+pub const MAX_COUNTED: i64 = 8192;
 /// Elements that a workgroup sorts in its memory.
 const TILE: i64 = 1024;
 
@@ -155,13 +155,13 @@ fn tile(mut shader: Shader<'_>, descending: bool, whole: bool) -> Result<Dispatc
     let Rows { source, result, n, sx, so, .. } = &rows;
     let number = if whole { "u32(at)".to_owned() } else { format!("{}[out_row + at * {so}]", result.array) };
     let apart = "for (; part > 1u; part = part >> 1u) {\n    \
-         for (var p = lid; p < TILE / 2u; p += WG) {\n      let a = p / (part / 2u) * part + p % (part / 2u);\n      \
+         for (var pair = lid; pair < TILE / 2u; pair += WG) {\n      let a = pair / (part / 2u) * part + pair % (part / 2u);\n      \
          order(a, a + part / 2u);\n    }\n    workgroupBarrier();\n  }\n";
     let network = if whole {
         format!(
             "  for (var size = 2u; size <= TILE; size = size << 1u) {{\n    \
-             for (var p = lid; p < TILE / 2u; p += WG) {{\n      let first = p / (size / 2u) * size;\n      \
-             let i = p % (size / 2u);\n      order(first + i, first + size - 1u - i);\n    }}\n    \
+             for (var pair = lid; pair < TILE / 2u; pair += WG) {{\n      let first = pair / (size / 2u) * size;\n      \
+             let i = pair % (size / 2u);\n      order(first + i, first + size - 1u - i);\n    }}\n    \
              workgroupBarrier();\n    var part = size / 2u;\n    {apart}  }}\n"
         )
     } else {
@@ -196,8 +196,8 @@ fn exchange(mut shader: Shader<'_>, descending: bool, size: i64, mirrored: bool)
     let Rows { source, result, n, sx, so, .. } = &rows;
     let partner = if mirrored { "first + 2u * half - 1u - i" } else { "first + half + i" };
     let body = format!(
-        "  let t = group * WG + lid;\n  if (t >= {count}) {{ return; }}\n{bases}  let p = t % {per_row};\n  \
-         let half = {half};\n  let first = p / half * 2u * half;\n  let i = p % half;\n  let b = i32({partner});\n  \
+        "  let t = group * WG + lid;\n  if (t >= {count}) {{ return; }}\n{bases}  let pair = t % {per_row};\n  \
+         let half = {half};\n  let first = pair / half * 2u * half;\n  let i = pair % half;\n  let b = i32({partner});\n  \
          if (b >= {n}) {{ return; }}\n  let ea = out_row + i32(first + i) * {so};\n  let eb = out_row + b * {so};\n  \
          let na = {array}[ea];\n  let nb = {array}[eb];\n  let ka = key({load}(row + i32(na) * {sx}));\n  \
          let kb = key({load}(row + i32(nb) * {sx}));\n  \

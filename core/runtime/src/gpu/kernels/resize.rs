@@ -115,7 +115,7 @@ pub(super) fn build(mut shader: Shader<'_>, nearest: bool, sampled: &[bool]) -> 
         at.push(match sampled {
             true => {
                 let (s, o) = (parameter(&scales, scale), parameter(&offsets, offset));
-                Ok(format!("(f32({c}) + 0.5 - {o}) / {s} - 0.5"))
+                Ok(format!("whole_div(f32({c}) + 0.5 - {o}, {s}) - 0.5"))
             }
             false => Err(c),
         });

@@ -93,6 +93,26 @@ fn axes(step: &Step) -> Vec<Along> {
                 along
             })
             .collect(),
+        Kernel::Conv { groups, transposed, .. } => {
+            let mut images = everywhere(0);
+            images[1] = None;
+            let mut channels = everywhere(1);
+            (channels[0], channels[1]) = (None, Some(usize::from(*transposed)));
+            // A group's output channels belong to its input channels.
+            if *groups == 1 { vec![images, channels] } else { vec![images] }
+        }
+        Kernel::Pool { kernel, .. } => (0..rank.saturating_sub(kernel.len())).map(everywhere).collect(),
+        Kernel::ScatterAlong { axis, .. } | Kernel::GatherAlong { axis } => {
+            (0..rank).filter(|i| i != axis).map(everywhere).collect()
+        }
+        Kernel::Resize { sampled, .. } => (0..rank)
+            .filter(|i| sampled.get(*i) == Some(&false))
+            .map(|i| {
+                let mut along = everywhere(i);
+                along[1..3].fill(None);
+                along
+            })
+            .collect(),
         _ => vec![],
     }
 }
@@ -118,7 +138,9 @@ fn part(step: &Step, along: &Along, at: i64, second: bool) -> Step {
     if let (Some(Some(axis)), true) = (along.last(), second) {
         match &mut out.kernel {
             Kernel::Map(prog) => shift_index(prog, *axis, &at),
-            Kernel::MatMul { epilogue: Some(prog), .. } => shift_index(prog, *axis, &at),
+            Kernel::MatMul { epilogue: Some(prog), .. } | Kernel::Conv { epilogue: Some(prog), .. } => {
+                shift_index(prog, *axis, &at);
+            }
             _ => {}
         }
     }

@@ -194,6 +194,78 @@ fn blocked_convolutions() {
 }
 
 #[test]
+fn tiles_of_one_and_three_axes() {
+    for (spatial, transposed, used) in
+        [(1usize, false, "conv_tiled_32"), (3, false, "conv_tiled_32"), (3, true, "conv_transposed_tiled_32")]
+    {
+        let mut b = Bench::new(450);
+        b.tolerance = 1e-5;
+        let (input, kernel) = (&[5i64, 6, 7][3 - spatial..], &[2i64, 3, 2][3 - spatial..]);
+        let (input, extra) = if spatial == 1 { (&[70i64][..], 4) } else { (input, 0) };
+        let size: Vec<i64> = (input.iter().zip(kernel))
+            .map(|(n, k)| if transposed { (n - 1) * 2 + k } else { (n - k) / 2 + 1 })
+            .collect();
+        let channels = if transposed { [4 + extra, 18] } else { [18, 4 + extra] };
+        let x = b.input(Kind::F32, &fixed(&[&[2, 4 + extra], input].concat()));
+        let weight = b.weight(Kind::F32, Storage::BF16, &[&channels[..], kernel].concat());
+        let out = b.output(Kind::F32, &fixed(&[&[2, 18], &size[..]].concat()));
+        let kernel = Kernel::Conv {
+            stride: vec![2; spatial],
+            dilation: vec![1; spatial],
+            padding: if transposed { vec![0; spatial] } else { vec![] },
+            groups: 1,
+            transposed,
+            epilogue: None,
+        };
+        b.step(kernel, vec![x, weight], out, Round::F16);
+        b.tolerance = 1e-3;
+        assert_eq!(b.compare_on(&format!("{spatial} axes, transposed {transposed}"), false), [used]);
+    }
+}
+
+/// Images and output channels are cut where an operand exceeds a binding.
+#[test]
+fn windows_in_parts() {
+    for (transposed, groups) in [(false, 1u32), (false, 2), (true, 1)] {
+        let mut b = Bench::new(460);
+        b.tolerance = 1e-5;
+        let (ins, outs) = (8 / i64::from(groups), 44i64);
+        let x = b.input(Kind::F32, &fixed(&[6, 8, 6, 5]));
+        let weight = if transposed { [8, outs, 2, 2] } else { [outs, ins, 2, 2] };
+        let storage = if transposed || groups > 1 { Storage::F16 } else { Storage::Word };
+        let weight = b.weight(Kind::F32, storage, &weight);
+        let dims = fixed(&[6, outs, if transposed { 7 } else { 5 }, if transposed { 6 } else { 4 }]);
+        let out = b.output(Kind::F32, &dims);
+        let i = |op, args, kind| Instr { op, args, kind };
+        // Where a channel begins shows in the result.
+        let instrs = vec![
+            i(MapOp::Load(0), [0; 3], Kind::F32),
+            i(MapOp::Index(1), [0; 3], Kind::I32),
+            i(MapOp::Cast(ElementType::F32), [1, 0, 0], Kind::F32),
+            i(MapOp::Fn(MapFn::Add), [0, 2, 0], Kind::F32),
+        ];
+        let kernel = Kernel::Conv {
+            stride: vec![1; 2],
+            dilation: vec![1; 2],
+            padding: if transposed { vec![0; 2] } else { vec![] },
+            groups,
+            transposed,
+            epilogue: Some(MapProg { instrs, scalars: vec![] }),
+        };
+        b.step(kernel, vec![x, weight], out, Round::None);
+        b.compare(&format!("parts, {groups} groups, transposed {transposed}"));
+        assert!(b.kernels(&Caps { max_binding_bytes: 4096, ..AMPLE }).len() > 1);
+    }
+    let mut b = Bench::new(461);
+    let x = b.input(Kind::F32, &fixed(&[3, 20, 6, 5]));
+    let out = b.output(Kind::F32, &fixed(&[3, 20, 5, 4]));
+    let kernel =
+        Kernel::Pool { op: ReduceOp::Max, kernel: vec![2; 2], stride: vec![1; 2], dilation: vec![1; 2] };
+    b.step(kernel, vec![x], out, Round::None);
+    b.compare("parts of a pooling");
+}
+
+#[test]
 fn pooling() {
     for op in [ReduceOp::Max, ReduceOp::Sum] {
         for kind in [Kind::F32, Kind::I32, Kind::U32] {
