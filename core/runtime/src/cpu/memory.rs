@@ -184,7 +184,7 @@ impl<'a> Operand<'a> {
         let Data::Word(bytes) = self.data else { return false };
         let merged = &self.merged;
         let rank = merged.dims().len();
-        if rank < 2 || merged.strides()[rank - 2] != 1 || merged.dims()[rank - 1] < LINES {
+        if out.is_empty() || rank < 2 || merged.strides()[rank - 2] != 1 || merged.dims()[rank - 1] < LINES {
             return false;
         }
         let (lines, n) = (merged.dims()[rank - 2], merged.dims()[rank - 1]);

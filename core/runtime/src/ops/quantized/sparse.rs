@@ -127,8 +127,8 @@ impl Op for LutToSparse {
         let lanes = usize::try_from(width).unwrap_or(0);
         let presence = [vec![0.0; lanes], vec![1.0; lanes]].concat();
         let kept = palette::look_up(&set, &dims, &presence, &blank, axis)?;
-        for (value, kept) in values.iter_mut().zip(kept) {
-            *value *= kept;
+        for (value, _) in values.iter_mut().zip(kept).filter(|(_, kept)| *kept == 0.0) {
+            *value = 0.0;
         }
         cx.define_host(outputs[0], &values)
     }
