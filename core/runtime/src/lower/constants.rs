@@ -193,7 +193,9 @@ impl Lower<'_> {
             (Storage::Word, Kind::F32) => {
                 bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
             }
-            (Storage::F16, _) => bytes.chunks_exact(2).map(|b| half::f16::from_bits(two(b)).to_f32()).collect(),
+            (Storage::F16, _) => {
+                bytes.chunks_exact(2).map(|b| half::f16::from_bits(two(b)).to_f32()).collect()
+            }
             (Storage::BF16, _) => {
                 bytes.chunks_exact(2).map(|b| half::bf16::from_bits(two(b)).to_f32()).collect()
             }
