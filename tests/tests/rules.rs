@@ -88,7 +88,8 @@ fn compare(rules: &[NDArray], body: &[NDArray], coarsest: ElementType) -> Result
         let float = matches!(a.element, ElementType::F32 | ElementType::F16 | ElementType::BF16);
         let (x, y) = (values(a), values(b));
         let peak = y.iter().filter(|v| v.is_finite()).fold(0.0f64, |m, v| m.max(v.abs()));
-        let bound = if float { 2.0 * relative_bound(a.element).max(relative_bound(coarsest)) * peak } else { 0.0 };
+        let bound =
+            if float { 2.0 * relative_bound(a.element).max(relative_bound(coarsest)) * peak } else { 0.0 };
         for (i, (x, y)) in x.iter().zip(&y).enumerate() {
             let same = x == y || x.is_nan() && y.is_nan();
             if !same && (x - y).abs() > bound {

@@ -10,7 +10,7 @@ use crate::facts::{Fact, kind_of, product};
 use crate::graph::Val;
 use crate::map::{Instr, MapOp, MapProg};
 use crate::ops::{Fault, constant};
-use crate::step::{BufferId, Kernel, Kind, QuantFormat, QuantSource, Role, Round, Storage, View};
+use crate::step::{Buffer, BufferId, Kernel, Kind, QuantFormat, QuantSource, Role, Round, Storage, View};
 
 impl Lower<'_> {
     /// A view of a constant or of a value that only the host knows.
@@ -100,7 +100,8 @@ impl Lower<'_> {
     pub fn host_floats(&mut self, values: &[f32], dims: Vec<Expr>) -> View {
         let bytes: Arc<Vec<u8>> = Arc::new(bytemuck::cast_slice(values).to_vec());
         let role = Role::Host(bytes.clone());
-        if let Some(at) = self.plan.buffers.iter().position(|b| b.role == role && b.kind == Kind::F32) {
+        let same = |b: &Buffer| b.kind == Kind::F32 && b.storage == Storage::Word;
+        if let Some(at) = self.plan.buffers.iter().position(|b| b.role == role && same(b)) {
             return View::whole(BufferId(at as u32), dims);
         }
         let id = self.buffer(Role::Host(bytes), Kind::F32, Storage::Word, Expr::from(values.len()));
@@ -163,7 +164,9 @@ impl Lower<'_> {
             (Storage::Word, Kind::F32) => {
                 bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
             }
-            (Storage::F16, _) => bytes.chunks_exact(2).map(|b| half::f16::from_bits(two(b)).to_f32()).collect(),
+            (Storage::F16, _) => {
+                bytes.chunks_exact(2).map(|b| half::f16::from_bits(two(b)).to_f32()).collect()
+            }
             (Storage::BF16, _) => {
                 bytes.chunks_exact(2).map(|b| half::bf16::from_bits(two(b)).to_f32()).collect()
             }

@@ -154,7 +154,8 @@ impl Op for Row {
         }
         let element = cx.element()?;
         let content = self.evaluate(cx, &dims, element);
-        let number = if self.is_cast() && content.is_none() { cast_number(&cx.inputs[0], element) } else { None };
+        let number =
+            if self.is_cast() && content.is_none() { cast_number(&cx.inputs[0], element) } else { None };
         Ok(vec![Fact::new(element, dims).with_content(content).with_number(number)])
     }
 

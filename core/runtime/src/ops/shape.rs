@@ -471,7 +471,8 @@ impl Op for Range {
         };
         let [start, _, step] = bounds(&[start, stop, step])?;
         let element = cx.fact(outputs[0]).element;
-        let kind = kind_of(element).ok_or_else(|| Fault::unsupported(format!("{} ranges", element.name())))?;
+        let kind =
+            kind_of(element).ok_or_else(|| Fault::unsupported(format!("{} ranges", element.name())))?;
         let mut prog = MapProg { instrs: vec![], scalars: vec![] };
         let mut push = |prog: &mut MapProg, op, args: [u16; 3], kind| {
             prog.instrs.push(Instr { op, args, kind });

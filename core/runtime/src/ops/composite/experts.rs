@@ -129,8 +129,7 @@ fn gathered(cx: &mut Lower, x: Val, index: Option<Val>, batch: usize) -> Result<
     let Some(index) = index else { return Ok(x) };
     let index = cx.view(index)?;
     let count = index.dims.len();
-    let first: Vec<usize> =
-        std::iter::once(batch).chain(0..batch).chain(batch + 1..x.dims.len()).collect();
+    let first: Vec<usize> = std::iter::once(batch).chain(0..batch).chain(batch + 1..x.dims.len()).collect();
     let table = x.permute(&first); // [e, batch.., rest..]
     let picked = [index.dims.as_slice(), &table.dims[1..]].concat();
     let temp = cx.temp_of(Kind::F32, picked); // [i.., batch.., rest..]
@@ -162,7 +161,12 @@ fn by_all(cx: &mut Lower, lhs: Val, rhs: Val, index: Val, batch: usize, out: Val
     dims[batch] = Expr::one();
     let chosen = index.expand(count).expand(count).broadcast(&dims);
     let (temp, _) = cx.temp(out)?;
-    cx.step_into(Kernel::GatherAlong { axis: batch }, vec![table, chosen], View::whole(temp.buffer, dims), out);
+    cx.step_into(
+        Kernel::GatherAlong { axis: batch },
+        vec![table, chosen],
+        View::whole(temp.buffer, dims),
+        out,
+    );
     cx.define(out, temp);
     Ok(())
 }

@@ -355,8 +355,9 @@ impl Op for BatchNorm {
         cx.expression(&terms, outputs[0], |body, args| {
             let mut rest = args[1..].iter().copied();
             let mut value = args[0];
-            for (function, _) in
-                [(MapFn::Sub, centered), (MapFn::Mul, true), (MapFn::Add, shifted)].into_iter().filter(|(_, n)| *n)
+            for (function, _) in [(MapFn::Sub, centered), (MapFn::Mul, true), (MapFn::Add, shifted)]
+                .into_iter()
+                .filter(|(_, n)| *n)
             {
                 if let Some(parameter) = rest.next() {
                     value = body.float(function, &[value, parameter]);

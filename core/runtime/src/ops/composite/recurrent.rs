@@ -33,8 +33,8 @@ impl Rule for GatedDelta {
         let Some([q, k, v, g, beta, state]) = facts.and_then(|f| <[&Fact; 6]>::try_from(f).ok()) else {
             return false;
         };
-        let ranks = [q, k, v, state].iter().all(|f| f.dims.len() == 4)
-            && [g, beta].iter().all(|f| f.dims.len() == 3);
+        let ranks =
+            [q, k, v, state].iter().all(|f| f.dims.len() == 4) && [g, beta].iter().all(|f| f.dims.len() == 3);
         let heads = |f: &Fact| f.dims[..2].to_vec();
         only(c, &NAMES)
             && c.bool("use_qk_l2_norm").is_some()

@@ -52,7 +52,8 @@ fn axes(shapes: &mut Assumptions, data: &[Expr], parameter: &[Expr]) -> Result<V
     if parameter.is_empty() {
         return Ok(vec![Axis::One; data.len()]);
     }
-    let refuse = || Fault::program(format!("parameters {parameter:?} do not divide data {data:?} into blocks"));
+    let refuse =
+        || Fault::program(format!("parameters {parameter:?} do not divide data {data:?} into blocks"));
     if parameter.len() != data.len() {
         return Err(refuse());
     }

@@ -84,7 +84,8 @@ pub(super) fn look_up(
     let mut out = vec![0f32; total];
     for (flat, value) in out.iter_mut().enumerate() {
         let mut rest = flat as u64;
-        let (mut code_at, mut code_step, mut group, mut group_step, mut lane) = (0u64, 1u64, 0u64, 1u64, 0u64);
+        let (mut code_at, mut code_step, mut group, mut group_step, mut lane) =
+            (0u64, 1u64, 0u64, 1u64, 0u64);
         for a in (0..rank).rev() {
             let mut i = rest % out_dims[a];
             rest /= out_dims[a];

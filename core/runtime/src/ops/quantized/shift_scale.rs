@@ -187,7 +187,8 @@ struct Known {
 impl Known {
     fn new(cx: &Lower, operands: &Operands) -> Result<Option<Known>, Fault> {
         let Ok(dims) = extents(cx.fact(operands.data)) else { return Ok(None) };
-        let (Some(data), Some(scale)) = (cx.known_floats(operands.data)?, cx.known_floats(operands.scale.value)?)
+        let (Some(data), Some(scale)) =
+            (cx.known_floats(operands.data)?, cx.known_floats(operands.scale.value)?)
         else {
             return Ok(None);
         };
@@ -310,7 +311,12 @@ struct Cells<'a> {
 }
 
 impl Cells<'_> {
-    fn new<'a>(cx: &mut Lower, dims: &'a [u64], data: Val, parameter: &Parameter) -> Result<Cells<'a>, Fault> {
+    fn new<'a>(
+        cx: &mut Lower,
+        dims: &'a [u64],
+        data: Val,
+        parameter: &Parameter,
+    ) -> Result<Cells<'a>, Fault> {
         let blocks = blocks(cx, data, parameter)?;
         let counts = dims.iter().zip(&blocks).map(|(d, b)| d / b).collect();
         Ok(Cells { dims, blocks, counts })
