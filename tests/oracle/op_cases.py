@@ -174,6 +174,18 @@ CASES['experts'] = (graph([('x','1x?x1x1x16xf16'),('w','8x16x12xf16'),('i','1x?x
  ' %1 = coreai.invoke @gather_mm_00dc0e7d(%x, %w, %i) : (tensor<1x?x1x1x16xf16>, tensor<8x16x12xf16>, tensor<1x?x2xui16>) -> tensor<1x?x2x1x12xf16>', EXPERTS),
  [dict(x=floats(1,t,1,1,16).astype(np.float16),w=floats(8,16,12).astype(np.float16),i=RANDOM.integers(0,8,(1,t,2)).astype(np.uint16)) for t in (24, 3, 1)])
 
+CASES["quantization-statistics"] = (
+    graph(
+        [("x", "3x5xf32")],
+        [("%1", "5xf32"), ("%2", "5xf32"), ("%3", "5xf32")],
+        """ %r = coreai.constant dense<[-100.0, 100.0]> : tensor<2xf32>
+ %a = coreai.constant dense<1> : tensor<si32>
+ %1 = coreai.symmetric_quantization_statistics %x, %r, %a : (tensor<3x5xf32>, tensor<2xf32>, tensor<si32>) -> tensor<5xf32>
+ %2, %3 = coreai.asymmetric_quantization_statistics %x, %r, %a : (tensor<3x5xf32>, tensor<2xf32>, tensor<si32>) -> (tensor<5xf32>, tensor<5xf32>)""",
+    ),
+    [dict(x=floats(3, 5))],
+)
+
 
 def main():
     if len(sys.argv) < 2:

@@ -9,7 +9,7 @@ use coreai_tests::{places, runner};
 
 fn check(unit: ComputeUnitKind, device: Option<Arc<GpuDevice>>) {
     let cases = places::op_cases();
-    assert!(cases.len() >= 17, "only {} cases are here", cases.len());
+    assert!(cases.len() >= 18, "only {} cases are here", cases.len());
     let run = |folder| {
         let case = Case::read(folder);
         runner::run(&case, &runner::options(unit), device.clone())

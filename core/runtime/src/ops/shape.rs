@@ -474,7 +474,7 @@ impl Op for Range {
         let kind =
             kind_of(element).ok_or_else(|| Fault::unsupported(format!("{} ranges", element.name())))?;
         let mut prog = MapProg { instrs: vec![], scalars: vec![] };
-        let mut push = |prog: &mut MapProg, op, args: [u16; 3], kind| {
+        let push = |prog: &mut MapProg, op, args: [u16; 3], kind| {
             prog.instrs.push(Instr { op, args, kind });
             (prog.instrs.len() - 1) as u16
         };
@@ -488,7 +488,7 @@ impl Op for Range {
             return cx.step(Kernel::Map(prog), vec![], outputs[0]);
         }
         // start + i * step in float32
-        let mut number = |prog: &mut MapProg, n: &Dyadic| {
+        let number = |prog: &mut MapProg, n: &Dyadic| {
             prog.scalars.push(n.value.clone());
             let at = (prog.scalars.len() - 1) as u16;
             let whole = push(prog, MapOp::Scalar(at), [0; 3], Kind::I32);
@@ -499,13 +499,9 @@ impl Op for Range {
         };
         let first = number(&mut prog, &start);
         let by = number(&mut prog, &step);
-        let float = |prog: &mut MapProg, op, args: [u16; 3]| {
-            prog.instrs.push(Instr { op, args, kind: Kind::F32 });
-            (prog.instrs.len() - 1) as u16
-        };
-        let i = float(&mut prog, MapOp::Cast(ElementType::F32), [index, 0, 0]);
-        let offset = float(&mut prog, MapOp::Fn(MapFn::Mul), [i, by, 0]);
-        float(&mut prog, MapOp::Fn(MapFn::Add), [offset, first, 0]);
+        let i = push(&mut prog, MapOp::Cast(ElementType::F32), [index, 0, 0], Kind::F32);
+        let offset = push(&mut prog, MapOp::Fn(MapFn::Mul), [i, by, 0], Kind::F32);
+        push(&mut prog, MapOp::Fn(MapFn::Add), [offset, first, 0], Kind::F32);
         cx.step(Kernel::Map(prog), vec![], outputs[0])
     }
 }

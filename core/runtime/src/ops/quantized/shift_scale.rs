@@ -369,7 +369,7 @@ fn computed(cx: &mut Lower, operands: &Operands, out: Val) -> Result<(), Fault> 
     }
     let cut: Vec<Expr> = split(&dims, &cuts);
     let (temp, _) = cx.temp(out)?;
-    cx.expression_into(&terms, &cut, View::whole(temp.buffer, cut.clone()), out, body)?;
+    cx.expression_into(&terms, &cut, View::whole(temp.buffer, cut.clone()), Some(out), body)?;
     cx.define(out, temp);
     Ok(())
 }
