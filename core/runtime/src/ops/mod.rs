@@ -9,6 +9,7 @@ mod elementwise;
 mod index;
 mod matmul;
 mod quantized;
+mod range;
 mod reduce;
 mod shape;
 mod slice;
@@ -191,6 +192,7 @@ pub static OPS: &[&[&dyn Op]] = &[
     reduce::OPS,
     conv::OPS,
     quantized::OPS,
+    range::OPS,
     state::OPS,
 ];
 
