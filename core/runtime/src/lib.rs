@@ -30,6 +30,7 @@ mod words;
 
 pub use coreai_asset::ElementType;
 pub use error::Error;
+pub use image::{ImageDescriptor, PixelFormat};
 pub use gpu::{AdapterInfo, DeviceBytes, adapters};
 pub use host::Elements;
 pub use model::{AIModel, AIModelAsset, FunctionDescriptor, PortDescriptor};
