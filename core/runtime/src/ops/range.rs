@@ -2,6 +2,7 @@
 
 use coreai_asset::ElementType;
 
+use super::cases::{Call, Case};
 use super::{Fault, InferCx, Op};
 use crate::expr::{Expr, Func};
 use crate::facts::{Dyadic, Fact, is_integer, kind_of};
@@ -86,6 +87,18 @@ impl Op for Range {
         let offset = push(&mut prog, MapOp::Fn(MapFn::Mul), [i, by, 0], Kind::F32);
         push(&mut prog, MapOp::Fn(MapFn::Add), [offset, first, 0], Kind::F32);
         cx.step(Kernel::Map(prog), vec![], outputs[0])
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (start, step) = (d.rng.between(-20, 20), d.rng.pick(&[1, 2, 3, -1, -4]));
+            let stop = start + step * d.rng.between(0, 300) + step.signum() * d.rng.between(0, 1);
+            if d.rng.once_in(2) {
+                return Call::new([start, stop, step].iter().map(|v| d.int(*v)).collect(), ElementType::SI32);
+            }
+            let bounds = [start, stop, step].map(|v| d.scalar(v as f64 / 4.0));
+            Call::new(bounds.to_vec(), ElementType::F32)
+        })
     }
 }
 
