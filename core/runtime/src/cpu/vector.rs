@@ -133,7 +133,13 @@ pub(super) fn binary<const FMA: bool>(f: Binary, a: &[f32], b: &[f32], out: &mut
 
 #[inline(always)]
 pub(super) fn binary_scalar<const FMA: bool>(f: Binary, a: &[f32], b: f32, out: &mut [f32]) {
-    each(f, out, a.iter().map(|&a| (a, b)));
+    let pairs = out.iter_mut().zip(a);
+    match f {
+        // One instruction each: a NaN of `a` compares as false and stays.
+        Binary::Max if !b.is_nan() => pairs.for_each(|(o, &a)| *o = if b > a { b } else { a }),
+        Binary::Min if !b.is_nan() => pairs.for_each(|(o, &a)| *o = if b < a { b } else { a }),
+        _ => each(f, out, a.iter().map(|&a| (a, b))),
+    }
 }
 
 #[inline(always)]
