@@ -26,6 +26,50 @@ pub(super) struct Program<'a> {
     /// Constants and loads that only vectorized functions use, as their second argument: one bit per
     /// instruction. Where such a value is the same for a whole block it is not written out.
     immediate: u64,
+    /// What the program ends with, when it is one of the usual activations.
+    clamp: Option<Clamp>,
+}
+
+/// The end of a program that only limits the value of an instruction.
+struct Clamp {
+    of: usize,
+    low: f32,
+    high: f32,
+}
+
+impl Clamp {
+    fn of(prog: &MapProg, wide: bool) -> Option<Clamp> {
+        let mut clamp = Clamp { of: prog.instrs.len() - 1, low: f32::NEG_INFINITY, high: f32::INFINITY };
+        if wide || prog.instrs.len() > 64 {
+            return None;
+        }
+        // From the end: an earlier limit acts before the later ones.
+        loop {
+            let instr = &prog.instrs[clamp.of];
+            let limit = match instr.op {
+                MapOp::Fn(MapFn::Relu) if instr.kind == Kind::F32 => (MapFn::Max, 0.0),
+                MapOp::Fn(f @ (MapFn::Max | MapFn::Min)) if instr.kind == Kind::F32 => {
+                    match prog.instrs[usize::from(instr.args[1])].op {
+                        MapOp::Const(bits) if !f32::from_bits(bits).is_nan() => (f, f32::from_bits(bits)),
+                        _ => break,
+                    }
+                }
+                _ => break,
+            };
+            match limit {
+                (MapFn::Max, low) => clamp.low = low.clamp(clamp.low, clamp.high),
+                (_, high) => clamp.high = high.clamp(clamp.low, clamp.high),
+            }
+            clamp.of = usize::from(instr.args[0]);
+        }
+        // What lies between is not evaluated: it must be these limits and their constants.
+        let skipped = &prog.instrs[clamp.of + 1..];
+        let limits = skipped.iter().filter(|i| !matches!(i.op, MapOp::Const(_))).count();
+        let chain = skipped
+            .iter()
+            .all(|i| matches!(i.op, MapOp::Const(_) | MapOp::Fn(MapFn::Relu | MapFn::Max | MapFn::Min)));
+        (limits > 0 && chain).then_some(clamp)
+    }
 }
 
 /// Bits of [`Program::immediate`].
@@ -91,7 +135,9 @@ impl<'a> Program<'a> {
             return Err(Fault::program(format!("operand extents {:?} differ from {dims:?}", load.dims())));
         }
         let immediate = immediate(prog, env.wide);
-        Ok(Program { prog, values: env.values, dims, loads, given, round, wide: env.wide, immediate })
+        let clamp = Clamp::of(prog, env.wide);
+        let wide = env.wide;
+        Ok(Program { prog, values: env.values, dims, loads, given, round, wide, immediate, clamp })
     }
 
     /// Words that [`Program::run`] needs for its registers.
@@ -128,10 +174,10 @@ impl<'a> Program<'a> {
 
     fn block(&self, start: usize, given: &[&[u32]], registers: &mut [u32], out: &mut [u32]) {
         let n = out.len();
-        let last = self.prog.instrs.len() - 1;
+        let last = self.clamp.as_ref().map_or(self.prog.instrs.len() - 1, |clamp| clamp.of);
         // Instructions whose value is the first word of their register.
         let mut single = 0u64;
-        for (at, instr) in self.prog.instrs.iter().enumerate() {
+        for (at, instr) in self.prog.instrs.iter().enumerate().take(last + 1) {
             let (before, rest) = registers.split_at_mut(at * BLOCK);
             let result = if at == last { &mut *out } else { &mut rest[..n] };
             let arg = |i: usize| {
@@ -146,7 +192,7 @@ impl<'a> Program<'a> {
                     Some(_) => {}
                     None => {
                         let load = &self.loads[usize::from(number) - self.given];
-                        match load.single(start, n).filter(|_| immediate) {
+                        match immediate.then(|| load.single(start, n)).flatten() {
                             Some(value) => {
                                 result[0] = value;
                                 single |= 1 << at;
@@ -178,6 +224,10 @@ impl<'a> Program<'a> {
                         let (a, out) = (bytemuck::cast_slice(a), bytemuck::cast_slice_mut(result));
                         let b = usize::from(instr.args[1]);
                         if b < 64 && single >> b & 1 == 1 {
+                            if let (Some(clamp), true, Binary::Add) = (&self.clamp, at == last, binary) {
+                                let b = f32::from_bits(before[b * BLOCK]);
+                                return simd::add_clamp(a, b, clamp.low, clamp.high, out);
+                            }
                             simd::binary_scalar(binary, a, f32::from_bits(before[b * BLOCK]), out);
                         } else {
                             simd::binary(binary, a, bytemuck::cast_slice(arg(1)), out);
@@ -194,6 +244,9 @@ impl<'a> Program<'a> {
                     f.apply(kind, a, b, c, result);
                 }
             }
+        }
+        if let Some(clamp) = &self.clamp {
+            simd::clamp(bytemuck::cast_slice_mut(out), clamp.low, clamp.high);
         }
     }
 

@@ -117,6 +117,10 @@ compiled! {
     fn binary(f: Binary, a: &[f32], b: &[f32], out: &mut [f32]);
     /// out = f(a, b)
     fn binary_scalar(f: Binary, a: &[f32], b: f32, out: &mut [f32]);
+    /// out = min(max(a + b, low), high); NaN stays
+    fn add_clamp(a: &[f32], b: f32, low: f32, high: f32, out: &mut [f32]);
+    /// x = min(max(x, low), high); NaN stays
+    fn clamp(x: &mut [f32], low: f32, high: f32);
     /// x = (x − mean)·inverse·gain + shift
     fn normal_all(x: &mut [f32], mean: f32, inverse: f32, gain: &[f32], shift: &[f32]);
     /// Replaces x by e^(x − max); their sum.

@@ -143,6 +143,26 @@ pub(super) fn binary_scalar<const FMA: bool>(f: Binary, a: &[f32], b: f32, out: 
 }
 
 #[inline(always)]
+fn limit(x: f32, low: f32, high: f32) -> f32 {
+    let x = if low > x { low } else { x };
+    if high < x { high } else { x }
+}
+
+#[inline(always)]
+pub(super) fn add_clamp<const FMA: bool>(a: &[f32], b: f32, low: f32, high: f32, out: &mut [f32]) {
+    for (o, &a) in out.iter_mut().zip(a) {
+        *o = limit(a + b, low, high);
+    }
+}
+
+#[inline(always)]
+pub(super) fn clamp<const FMA: bool>(x: &mut [f32], low: f32, high: f32) {
+    for x in x {
+        *x = limit(*x, low, high);
+    }
+}
+
+#[inline(always)]
 pub(super) fn normal_all<const FMA: bool>(
     x: &mut [f32],
     mean: f32,
