@@ -287,7 +287,7 @@ pub(super) fn panel(
 pub(super) fn window_sums(x: &[f32], taps: &[usize], weights: &[f32], out: &mut [f32]) {
     let reach = taps.iter().max().copied().unwrap_or(0);
     assert!(taps.len() == weights.len() && reach <= x.len() && x.len() - reach >= out.len());
-    pick!(window_sums(x, taps, weights, out), { vector::window_sums::<NATIVE_FMA>(x, taps, weights, out) })
+    pick!(window_sums(x, taps, weights, out), vector::window_sums::<NATIVE_FMA>(x, taps, weights, out))
 }
 
 /// The algorithms that both x86 sets share, over the module's `V`, `LANES` and primitives.

@@ -73,9 +73,10 @@ pub(super) fn gelu_tanh_all<const FMA: bool>(x: &[f32], out: &mut [f32]) {
 fn erf<const FMA: bool>(x: f32) -> f32 {
     let square = x * x;
     let mut p = 7.882_497e-5;
-    for c in [-8.018_855_5e-4, 5.189_312e-3, -2.685_432_8e-2, 0.112_835_97, -0.376_126_26, 1.128_379_1] {
+    for c in [-8.018_855_5e-4, 5.189_312e-3, -2.685_432_8e-2, 0.112_835_97, -0.376_126_26] {
         p = fma::<FMA>(p, square, c);
     }
+    let near = x * fma::<FMA>(p, square, std::f32::consts::FRAC_2_SQRT_PI);
     // From 4 on the result is 1.
     let far = if x.abs() > 4.0 { 4.0 } else { x.abs() } - 2.0;
     let mut q = -1.865_517_1e-4;
@@ -83,7 +84,7 @@ fn erf<const FMA: bool>(x: f32) -> f32 {
         q = fma::<FMA>(q, far, c);
     }
     let far = (1.0 - exp::<FMA>(-q)).copysign(x);
-    if square < 1.0 { x * p } else { far }
+    if square < 1.0 { near } else { far }
 }
 
 #[inline(always)]

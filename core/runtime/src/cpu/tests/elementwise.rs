@@ -240,7 +240,8 @@ fn limits_at_the_end_of_a_program() {
         f(MapFn::Max, [6, 7, 0]),
     ];
     let product = [load(0), load(0), f(MapFn::Mul, [0, 1, 0]), f(MapFn::Relu, [2, 0, 0])];
-    let limits: [(&[_], fn(f32) -> f32); 4] = [
+    type Limit<'a> = (&'a [(MapOp, [u16; 3], Kind)], fn(f32) -> f32);
+    let limits: [Limit; 4] = [
         (&sum[..7], |x| (x + 0.5).clamp(-1.0, 2.0)),
         (&sum[..5], |x| if x.is_nan() { x } else { (x + 0.5).max(-1.0) }),
         (&sum, |x| if x.is_nan() { x } else { 3.0 }),
