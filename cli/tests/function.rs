@@ -200,8 +200,19 @@ fn a_picture_becomes_the_bytes_of_its_image_type() {
     }
     let asset = assets().join("images").join("y420.aimodel");
     let out = folder.0.join("y420");
-    good(&run(&["run", asset.to_str().unwrap(), "--input", &input, "--compute-unit", "cpu", "--output", out.to_str().unwrap()]));
-    let Elements::Real(values) = read_npy(&out.join("y.npy")).unwrap().elements().unwrap() else { panic!("floats") };
+    good(&run(&[
+        "run",
+        asset.to_str().unwrap(),
+        "--input",
+        &input,
+        "--compute-unit",
+        "cpu",
+        "--output",
+        out.to_str().unwrap(),
+    ]));
+    let Elements::Real(values) = read_npy(&out.join("y.npy")).unwrap().elements().unwrap() else {
+        panic!("floats")
+    };
     // Luma of (0, 0, 200) is 0.114 · 200 = 22.8.
     assert_eq!((values.len(), values[0]), (36, 23.0));
 }

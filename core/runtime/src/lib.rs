@@ -33,9 +33,9 @@ mod words;
 
 pub use coreai_asset::ElementType;
 pub use error::Error;
-pub use image::{ImageDescriptor, PixelFormat};
 pub use gpu::{AdapterInfo, DeviceBytes, adapters};
 pub use host::Elements;
+pub use image::{ImageDescriptor, PixelFormat};
 pub use model::{AIModel, AIModelAsset, FunctionDescriptor, PortDescriptor};
 pub use ndarray::NDArray;
 pub use ops::table::{OpRow, table as ops_table};

@@ -2,6 +2,7 @@
 
 use coreai_asset::ElementType;
 
+#[cfg(test)]
 use super::cases::{Call, Case};
 use super::{Fault, InferCx, Op};
 use crate::expr::{Expr, Func};
@@ -89,6 +90,7 @@ impl Op for Range {
         cx.step(Kernel::Map(prog), vec![], outputs[0])
     }
 
+    #[cfg(test)]
     fn cases(&self) -> Vec<Case> {
         Case::each(self.names(), |d| {
             let (start, step) = (d.rng.between(-20, 20), d.rng.pick(&[1, 2, 3, -1, -4]));

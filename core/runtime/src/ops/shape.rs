@@ -49,7 +49,7 @@ impl Op for GetShape {
     fn cases(&self) -> Vec<Case> {
         Case::each(self.names(), |d| {
             let (element, dims) = (d.element(ANY), d.dims(0..=5));
-            Call::new(vec![d.data(element, &dims)], ElementType::UI32)
+            Call::new(vec![d.data(element, &dims)], coreai_asset::ElementType::UI32)
         })
     }
 }
@@ -332,7 +332,7 @@ impl Op for BroadcastShapes {
         Case::each(self.names(), |d| {
             let dims = d.dims(1..=5);
             let shapes = [0; 2].map(|_| d.stretched(&dims, true));
-            Call::new(shapes.iter().map(|s| d.sizes(s)).collect(), ElementType::UI32)
+            Call::new(shapes.iter().map(|s| d.sizes(s)).collect(), coreai_asset::ElementType::UI32)
         })
     }
 }

@@ -245,10 +245,13 @@ mod tests {
     #[test]
     fn an_image_port_decides_the_order_of_its_bytes() {
         let image = ImageDescriptor { format: coreai::PixelFormat::Bgra32, height: 2, width: 3 };
-        let port = PortDescriptor { image: Some(image), ..port(ElementType::UI8, &[Some(2), Some(3), Some(4)]) };
+        let port =
+            PortDescriptor { image: Some(image), ..port(ElementType::UI8, &[Some(2), Some(3), Some(4)]) };
         let array = decode(&png(3, 2), &port, &Pixels::default(), None).unwrap();
         assert_eq!((&array.shape[..], &array.data[4..8]), (&[2, 3, 4][..], &[255u8, 0, 1, 255][..]));
-        assert!(decode(&png(2, 2), &port, &Pixels::default(), None).unwrap_err().to_string().contains("--resize"));
+        assert!(
+            decode(&png(2, 2), &port, &Pixels::default(), None).unwrap_err().to_string().contains("--resize")
+        );
     }
 
     #[test]
