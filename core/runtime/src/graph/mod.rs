@@ -260,7 +260,6 @@ impl Graph {
         let mut cx = InferCx {
             name: &new.name,
             inputs: &facts,
-            attrs: &new.attrs,
             region: new.region.as_deref(),
             composite: new.composite.as_deref(),
             declared,

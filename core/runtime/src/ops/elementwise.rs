@@ -419,15 +419,8 @@ mod tests {
         let inputs = [fact(a), fact(b)];
         let declared = [Fact::new(ElementType::UI32, vec![Expr::one()])];
         let name = "primitive.sub_v1";
-        let mut cx = InferCx {
-            name,
-            inputs: &inputs,
-            attrs: &[],
-            region: None,
-            composite: None,
-            declared: &declared,
-            shapes,
-        };
+        let mut cx =
+            InferCx { name, inputs: &inputs, region: None, composite: None, declared: &declared, shapes };
         let facts = super::super::find(name)?.infer(&mut cx).ok()?;
         facts[0].content.as_ref().map(|c| c.to_vec())
     }

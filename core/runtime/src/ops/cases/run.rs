@@ -50,10 +50,6 @@ const BOUNDS: &[(&[&str], Bound)] = &[
     (&["scatter_along"], Bound::Steps(1e-6)),
 ];
 
-/// Ops to which the host evaluator gives the mask of their first operand too.
-const MASKED: &[&str] =
-    &["primitive.sparse_with_bitmask_blockwise_shift_scale_v1", "primitive.lut_to_sparse_with_bitmask_v1"];
-
 /// What came of a unit.
 pub enum Answer {
     Results(Vec<NDArray>),
@@ -68,11 +64,7 @@ pub fn definition(drawn: &Drawn) -> Result<Vec<Arc<NDArray>>, host::Fault> {
     let graph = &drawn.graph;
     let mut values: HashMap<Val, Arc<NDArray>> = drawn.leaves.clone();
     for node in &graph.nodes {
-        let mut inputs: Vec<&NDArray> = node.inputs.iter().map(|v| &*values[v]).collect();
-        if MASKED.contains(&&*node.name) {
-            let built = graph.nodes.iter().find(|n| n.outputs[0] == node.inputs[0]).unwrap();
-            inputs.push(&values[&built.inputs[1]]);
-        }
+        let inputs: Vec<&NDArray> = node.inputs.iter().map(|v| &*values[v]).collect();
         let results: Vec<ElementType> = node.outputs.iter().map(|v| graph.fact(*v).element).collect();
         let region = node.region.as_deref();
         let call = host::Call { name: &node.name, attrs: &node.attrs, results: &results, region };
