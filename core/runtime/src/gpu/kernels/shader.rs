@@ -226,7 +226,8 @@ impl<'a> Shader<'a> {
         }
         let _ = writeln!(text, "  var {prefix}_rest = {index};");
         for axis in (1..rank).rev() {
-            let dim = self.uword(&space.dims[axis]);
+            // Of an empty space nothing runs, but no source may divide by a constant 0.
+            let dim = if space.dims[axis].is(0) { "1u".to_owned() } else { self.uword(&space.dims[axis]) };
             let _ = writeln!(text, "  let {prefix}{axis} = i32({prefix}_rest % {dim});");
             let _ = writeln!(text, "  {prefix}_rest = {prefix}_rest / {dim};");
         }

@@ -160,9 +160,10 @@ families! {
     scatter 7
     resample 8
     quantized 9
+    range 10
 }
 
 #[test]
 fn every_family_runs() {
-    assert_eq!(OPS.len(), 11, "a family without a test here; the last one is the states");
+    assert_eq!(OPS.len(), 12, "a family without a test here; the last one is the states");
 }
