@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use coreai_asset::{ConstantRef, ElementType};
 
-use super::random::{Rng, Spice, array};
 use super::Case;
+use super::random::{Rng, Spice, array};
 use crate::error::Error;
 use crate::expr::Expr;
 use crate::facts::{Fact, MAX_CONTENT, is_integer};
@@ -307,7 +307,7 @@ impl Draw<'_> {
         let mut left: usize = dims.iter().product();
         let mut to = vec![];
         while left > 1 && to.len() < 4 {
-            let divisors: Vec<usize> = (1..=left).filter(|n| left % n == 0).collect();
+            let divisors: Vec<usize> = (1..=left).filter(|n| left.is_multiple_of(*n)).collect();
             let n = self.rng.pick(&divisors);
             to.push(n as i64);
             left /= n;
