@@ -1,5 +1,8 @@
 //! Runs Core AI `.aimodel` assets: graph, plan, and two compute units that execute it.
 
+// wgpu's types nest deeply, and futures over them have to be shown to be `Send`.
+#![recursion_limit = "256"]
+
 pub mod arena;
 pub mod cpu;
 pub mod error;

@@ -249,7 +249,7 @@ rows! {
 }
 
 fn floor_div(a: f32, b: f32) -> f32 {
-    if a.is_infinite() && b.is_finite() { f32::NAN } else { (a / b).floor() }
+    if a.is_infinite() && b.is_finite() && b != 0.0 { f32::NAN } else { (a / b).floor() }
 }
 
 impl MapOp {

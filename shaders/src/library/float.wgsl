@@ -147,7 +147,7 @@ fn fmod(a: f32, b: f32) -> f32 {
 //@ floor_div
 // Infinite numerators give NaN, as the CPU runtime does. Division may be off by 2 ulp on a GPU.
 fn floor_div(a: f32, b: f32) -> f32 {
-  if (is_inf(a) && !is_inf(b)) { return fnan(); }
+  if (is_inf(a) && !is_inf(b) && b != 0.0) { return fnan(); }
   let q = a / b;
   let near = round(q);
   if (near * b == a) { return near; }

@@ -1,5 +1,7 @@
 //! Convolution and pooling.
 
+#[cfg(test)]
+use super::cases::{Call, Case, Draw, SUMS, Spice, WIDE_FLOATS};
 use super::{Fault, InferCx, Op};
 use crate::expr::{Expr, Func};
 use crate::facts::Fact;
@@ -49,6 +51,13 @@ fn ranks(cx: &InferCx) -> Result<usize, Fault> {
     }
 }
 
+/// Spatial axes of an op, and small numbers for each.
+#[cfg(test)]
+fn drawn(d: &mut Draw, low: usize, high: usize) -> Vec<usize> {
+    let spatial = if d.name.contains("3d") { 3 } else { 2 };
+    (0..spatial).map(|_| low + d.rng.below(high + 1 - low)).collect()
+}
+
 struct Conv;
 
 impl Op for Conv {
@@ -78,6 +87,24 @@ impl Op for Conv {
         let kernel = Kernel::Conv { stride, dilation, padding, groups, transposed: false, epilogue: None };
         let dims = cx.fact(outputs[0]).dims.clone();
         cx.anchored(kernel, reads, dims, outputs[0])
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(WIDE_FLOATS);
+            d.at_most(Spice::Wide);
+            let [batch, groups, each] = [2, 3, 5].map(|n| 1 + d.rng.below(n));
+            let channels = d.rng.pick(&[1, 2, 3, 16, 17]);
+            let (kernel, stride, dilation) = (drawn(d, 1, 3), drawn(d, 1, 3), drawn(d, 1, 2));
+            let spare = drawn(d, 0, 6);
+            let size = (0..kernel.len()).map(|i| (kernel[i] - 1) * dilation[i] + 1 + spare[i]);
+            let x = d.data(element, &[vec![batch, groups * each], size.collect()].concat());
+            let w = d.data(element, &[vec![groups * channels, each], kernel].concat());
+            let (stride, dilation) = (d.sizes(&stride), d.sizes(&dilation));
+            let groups = d.int(groups as i64);
+            Call::new(vec![x, w, stride, dilation, groups], element)
+        })
     }
 }
 
@@ -114,6 +141,24 @@ impl Op for ConvTranspose {
         let kernel = Kernel::Conv { stride, dilation, padding, groups, transposed: true, epilogue: None };
         let dims = cx.fact(outputs[0]).dims.clone();
         cx.anchored(kernel, reads, dims, outputs[0])
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(WIDE_FLOATS);
+            d.at_most(Spice::Wide);
+            let [batch, groups, each] = [2, 3, 4].map(|n| 1 + d.rng.below(n));
+            let channels = d.rng.pick(&[1, 2, 3, 16]);
+            let (kernel, stride, dilation) = (drawn(d, 1, 3), drawn(d, 1, 3), drawn(d, 1, 2));
+            let (size, padding, extra) = (drawn(d, 2, 6), drawn(d, 0, 1), drawn(d, 0, 1));
+            let extra: Vec<usize> = extra.iter().zip(&stride).map(|(e, s)| *e.min(&(s - 1))).collect();
+            let x = d.data(element, &[vec![batch, groups * each], size].concat());
+            let w = d.data(element, &[vec![groups * each, channels], kernel].concat());
+            let lists = [stride, padding, dilation, extra].map(|l| d.sizes(&l));
+            let groups = d.int(groups as i64);
+            Call::new([vec![x, w], lists.to_vec(), vec![groups]].concat(), element)
+        })
     }
 }
 
@@ -179,5 +224,26 @@ impl Op for Pool {
             }
             _ => cx.narrowed(outputs[0], out),
         }
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(SUMS);
+            let max = d.name.contains("max");
+            d.at_most(if max { Spice::Special } else { Spice::Wide });
+            let (kernel, stride, dilation) = (drawn(d, 1, 3), drawn(d, 1, 3), drawn(d, 1, 2));
+            let spare = drawn(d, 0, 6);
+            let size = (0..kernel.len()).map(|i| (kernel[i] - 1) * dilation[i] + 1 + spare[i]);
+            let lead = [2, 5].map(|n| 1 + d.rng.below(n)).to_vec();
+            let x = d.data(element, &[lead, size.collect()].concat());
+            let mut inputs = vec![x];
+            inputs.extend([kernel, stride, dilation].map(|l| d.sizes(&l)));
+            if max {
+                let ceil = d.rng.once_in(2);
+                inputs.push(d.flag(ceil));
+            }
+            Call::new(inputs, element)
+        })
     }
 }

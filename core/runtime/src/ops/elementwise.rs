@@ -2,6 +2,8 @@
 
 use coreai_asset::{Attribute, ElementType};
 
+#[cfg(test)]
+use super::cases::{ANY, Call, Case, FLOATS, INTS, NUMBERS, Spice, TRUTH};
 use super::{Fault, InferCx, Op};
 use crate::expr::{Expr, Func};
 use crate::facts::{Dyadic, Fact, integer_range, is_integer, kind_of};
@@ -190,6 +192,46 @@ impl Op for Row {
                 })
                 .collect(),
         )
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        use MapFn::*;
+        let (row, cast) = ((self.function, self.truth), self.is_cast());
+        Case::each(self.names, move |d| {
+            let (function, truth) = row;
+            let element = match function {
+                _ if cast => d.element(ANY),
+                Not => ElementType::Bool,
+                And | Or | Xor if d.name.contains("logical") => ElementType::Bool,
+                And | Or | Xor => d.element(INTS),
+                Abs | Relu | Round | Add | Sub | Mul | Div | FloorDiv | Mod | Pow => d.element(NUMBERS),
+                Select | Equal | NotEqual => d.element(ANY),
+                Max | Min | Greater => d.element(NUMBERS),
+                _ => d.element(FLOATS),
+            };
+            if matches!(function, Pow | Tan) {
+                d.at_most(Spice::Mild);
+            }
+            let dims = d.dims(0..=5);
+            let broadcasts = d.name.starts_with("broadcasting_");
+            let inputs = (0..if cast { 1 } else { function.arity() })
+                .map(|i| {
+                    let dims = if broadcasts { d.stretched(&dims, true) } else { dims.clone() };
+                    let element = if function == Select && i == 0 { d.element(TRUTH) } else { element };
+                    d.data(element, &dims)
+                })
+                .collect();
+            let result = if cast {
+                d.element(ANY)
+            } else if truth {
+                ElementType::Bool
+            } else {
+                element
+            };
+            let call = Call::new(inputs, result);
+            if function == Gelu { call.with("approximate", d.rng.below(3) as u64) } else { call }
+        })
     }
 }
 

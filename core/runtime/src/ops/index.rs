@@ -1,5 +1,7 @@
 //! Gathers.
 
+#[cfg(test)]
+use super::cases::{ANY, Call, Case};
 use super::{Fault, InferCx, Op, wrap_axis};
 use crate::expr::Expr;
 use crate::facts::Fact;
@@ -45,6 +47,17 @@ impl Op for GatherNd {
         let reads = vec![cx.view(inputs[0])?, cx.view(inputs[1])?];
         cx.step(Kernel::GatherNd, reads, outputs[0])
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(ANY);
+            let dims = d.solid(1..=4);
+            let x = d.data(element, &dims);
+            let index = d.nd_index(&dims);
+            Call::new(vec![x, index.0], element)
+        })
+    }
 }
 
 struct GatherAlong;
@@ -77,5 +90,19 @@ impl Op for GatherAlong {
         let axis = wrap_axis(axis.first().copied().unwrap_or(0), rank)?;
         let reads = vec![cx.view(inputs[0])?, cx.view(inputs[1])?];
         cx.step(Kernel::GatherAlong { axis }, reads, outputs[0])
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(ANY);
+            let dims = d.solid(1..=4);
+            let x = d.data(element, &dims);
+            let (at, axis) = d.axis(dims.len());
+            let mut own = dims.clone();
+            own[at] = 1 + d.rng.below(9);
+            let index = d.positions(&own, dims[at]);
+            Call::new(vec![x, index, axis], element)
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! Matrix products.
 
+#[cfg(test)]
+use super::cases::{Call, Case, SUMS, Spice};
 use super::{Fault, InferCx, Op};
 use crate::facts::{Fact, product};
 use crate::lower::Lower;
@@ -58,5 +60,23 @@ impl Op for BatchMatMul {
         let row = rank - 2;
         // Rows of the result come from rows of the left operand.
         (axis == row && inputs[0].dims.len() >= 2).then(|| vec![Some(inputs[0].dims.len() - 2), None])
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(SUMS);
+            d.at_most(Spice::Wide);
+            let batch: Vec<usize> = (0..d.rng.below(3)).map(|_| 1 + d.rng.below(3)).collect();
+            let [m, k, n] = [0; 3].map(|_| d.rng.pick(&[1, 1, 2, 3, 5, 8, 16, 17, 31, 33, 64, 65]));
+            let own = |d: &mut super::cases::Draw| match d.name.starts_with("broadcasting_") {
+                true => d.stretched(&batch, true),
+                false => batch.clone(),
+            };
+            let (left, right) = (own(d), own(d));
+            let a = d.data(element, &[left, vec![m, k]].concat());
+            let b = d.data(element, &[right, vec![k, n]].concat());
+            Call::new(vec![a, b], element)
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! The op table. Everything the runtime knows about an op is one `impl Op` in its family's file.
 
+#[cfg(test)]
+mod cases;
 pub mod composite;
 pub mod constant;
 mod conv;
@@ -61,6 +63,12 @@ pub trait Op: Sync {
     /// elementwise: the operands to slice along that axis of the result, or `None`.
     fn slice_through(&self, _axis: usize, _inputs: &[Fact], _output: &Fact) -> Option<Vec<Option<usize>>> {
         None
+    }
+
+    /// How to draw random calls of each name, for the test that compares the units.
+    #[cfg(test)]
+    fn cases(&self) -> Vec<cases::Case> {
+        vec![]
     }
 }
 

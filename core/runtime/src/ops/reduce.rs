@@ -2,6 +2,8 @@
 
 use coreai_asset::Attribute;
 
+#[cfg(test)]
+use super::cases::{Call, Case, NUMBERS, SUMS, Spice, WIDE_FLOATS};
 use super::{Fault, InferCx, Op, wrap_axis};
 use crate::expr::Expr;
 use crate::facts::Fact;
@@ -25,6 +27,11 @@ pub static OPS: &[&dyn Op] = &[
     &Scan,
 ];
 
+/// No axes named are all of them, as the CPU runtime has it.
+fn all_if_none(axes: Vec<usize>, rank: usize) -> Vec<usize> {
+    if axes.is_empty() { (0..rank).collect() } else { axes }
+}
+
 impl Op for Reduce {
     fn names(&self) -> &'static [&'static str] {
         self.0
@@ -32,7 +39,7 @@ impl Op for Reduce {
 
     fn infer(&self, cx: &mut InferCx) -> Result<Vec<Fact>, Fault> {
         let x = cx.input(0)?.clone();
-        let axes = cx.axes(1, x.dims.len())?;
+        let axes = all_if_none(cx.axes(1, x.dims.len())?, x.dims.len());
         let dims = x.dims.iter().enumerate();
         let dims = dims.map(|(i, d)| if axes.contains(&i) { Expr::one() } else { d.clone() }).collect();
         // Products of extents are shape arithmetic.
@@ -54,6 +61,7 @@ impl Op for Reduce {
         let rank = x.dims.len();
         let ints = cx.fact(inputs[1]).const_ints().ok_or_else(|| Fault::unsupported("computed axes"))?;
         let axes = ints.iter().map(|a| wrap_axis(*a, rank)).collect::<Result<Vec<_>, _>>()?;
+        let axes = all_if_none(axes, rank);
         let kept: Vec<usize> = (0..rank).filter(|i| !axes.contains(i)).collect();
         let read = x.permute(&[kept.as_slice(), axes.as_slice()].concat());
         let (out, _) = cx.temp(outputs[0])?;
@@ -61,6 +69,30 @@ impl Op for Reduce {
         let dest = View::whole(out.buffer, dims);
         cx.step_into(Kernel::Reduce { op: self.1, axes: axes.len() }, vec![read], dest, outputs[0]);
         cx.narrowed(outputs[0], out)
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        let op = self.1;
+        Case::each(self.0, move |d| {
+            let element = match op {
+                ReduceOp::All | ReduceOp::Any => coreai_asset::ElementType::Bool,
+                ReduceOp::Max | ReduceOp::Min => d.element(NUMBERS),
+                _ => d.element(SUMS),
+            };
+            let dims = d.solid(1..=5);
+            if matches!(op, ReduceOp::Sum | ReduceOp::Mean) {
+                d.at_most(Spice::Wide);
+            }
+            let x = match op {
+                ReduceOp::Product if crate::facts::is_integer(element) => d.integers(element, &dims, 0, 3),
+                ReduceOp::Product => d.reals(element, &dims, 0.9, 1.1),
+                _ => d.data(element, &dims),
+            };
+            let axes = d.axes(dims.len());
+            let axes = d.ints(&axes);
+            Call::new(vec![x, axes], element)
+        })
     }
 }
 
@@ -118,6 +150,17 @@ impl Op for Softmax {
         let axis = axis_of(cx, inputs[1], cx.fact(inputs[0]).dims.len())?;
         along_axis(cx, Kernel::Softmax, axis, inputs[0], outputs[0])
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(WIDE_FLOATS);
+            let dims = d.solid(1..=4);
+            let x = d.data(element, &dims);
+            let (_, axis) = d.axis(dims.len());
+            Call::new(vec![x, axis], element)
+        })
+    }
 }
 
 struct ArgMax;
@@ -147,6 +190,17 @@ impl Op for ArgMax {
         cx.define(outputs[0], out);
         Ok(())
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(NUMBERS);
+            let dims = d.solid(1..=4);
+            let x = d.data(element, &dims);
+            let (_, axis) = d.axis(dims.len());
+            Call::new(vec![x, axis], coreai_asset::ElementType::SI32)
+        })
+    }
 }
 
 struct Sort;
@@ -169,6 +223,20 @@ impl Op for Sort {
         let descending = cx.fact(inputs[2]).const_ints().is_some_and(|d| d.first() != Some(&0));
         let indices = cx.graph.nodes[node].name.contains("argsort");
         along_axis(cx, Kernel::Sort { descending, indices }, axis, inputs[0], outputs[0])
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(NUMBERS);
+            let dims = d.solid(1..=4);
+            let x = d.data(element, &dims);
+            let (_, axis) = d.axis(dims.len());
+            let descending = d.rng.once_in(2);
+            let flags = [descending, true].map(|f| d.flag(f));
+            let result = if d.name.contains("arg") { coreai_asset::ElementType::SI32 } else { element };
+            Call::new(vec![x, axis, flags[0], flags[1]], result)
+        })
     }
 }
 
@@ -198,5 +266,26 @@ impl Op for Scan {
             other => return Err(Fault::unsupported(format!("scan combiner {other:?}"))),
         };
         along_axis(cx, Kernel::Scan { op, reverse }, axis, inputs[0], outputs[0])
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(SUMS);
+            let dims = d.solid(1..=4);
+            let combiner = d.rng.below(4) as u64;
+            if combiner < 2 {
+                d.at_most(Spice::Wide);
+            }
+            let x = match combiner {
+                1 if crate::facts::is_integer(element) => d.integers(element, &dims, 1, 2),
+                1 => d.reals(element, &dims, 0.9, 1.1),
+                _ => d.data(element, &dims),
+            };
+            let (_, axis) = d.axis(dims.len());
+            let reverse = d.rng.once_in(2);
+            let reverse = d.flag(reverse);
+            Call::new(vec![x, axis, reverse], element).with("combiner", combiner)
+        })
     }
 }

@@ -2,6 +2,8 @@
 
 use coreai_asset::Attribute;
 
+#[cfg(test)]
+use super::cases::{Call, Case, Spice, WIDE_FLOATS};
 use super::{Fault, InferCx, Op};
 use crate::facts::Fact;
 use crate::lower::Lower;
@@ -61,6 +63,23 @@ impl Op for Resize {
         let reads = [0, 2, 3].into_iter().map(|i| cx.view(inputs[i])).collect::<Result<Vec<_>, _>>()?;
         cx.step(Kernel::Resize { nearest, sampled }, reads, outputs[0])
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(WIDE_FLOATS);
+            d.at_most(Spice::Wide);
+            let from = d.solid(1..=4);
+            let to: Vec<usize> =
+                from.iter().map(|n| if d.rng.once_in(2) { *n } else { 1 + d.rng.below(9) }).collect();
+            let factors: Vec<f64> = from.iter().zip(&to).map(|(f, t)| *t as f64 / *f as f64).collect();
+            let offsets: Vec<f64> = from.iter().map(|_| d.rng.pick(&[0.0, 0.0, -0.25, 0.5])).collect();
+            let x = d.data(element, &from);
+            let (sizes, scale, offset) = (d.sizes(&to), d.floats(&factors), d.floats(&offsets));
+            let mode = d.rng.below(2) as u64;
+            Call::new(vec![x, sizes, scale, offset], element).with("interpolation_mode", mode)
+        })
+    }
 }
 
 struct Sample;
@@ -83,5 +102,19 @@ impl Op for Sample {
         let nearest = nearest(cx, node)?;
         let reads = vec![cx.view(inputs[0])?, cx.view(inputs[1])?];
         cx.step(Kernel::Sample { nearest }, reads, outputs[0])
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(WIDE_FLOATS);
+            d.at_most(Spice::Wide);
+            let dims = d.solid(1..=3);
+            let x = d.data(element, &dims);
+            let points = 1 + d.rng.below(20);
+            let points = d.reals(coreai_asset::ElementType::F32, &[points, dims.len()], -1.0, 12.0);
+            let mode = d.rng.below(2) as u64;
+            Call::new(vec![x, points], element).with("interpolation_mode", mode)
+        })
     }
 }

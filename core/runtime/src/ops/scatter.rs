@@ -2,6 +2,8 @@
 
 use coreai_asset::{Attribute, ElementType};
 
+#[cfg(test)]
+use super::cases::{ANY, Call, Case, SUMS, Spice};
 use super::{Fault, InferCx, Op, wrap_axis};
 use crate::expr::Expr;
 use crate::facts::{Fact, is_integer};
@@ -67,6 +69,23 @@ impl Op for ScatterAlong {
         ];
         cx.step(Kernel::Map(MapProg { instrs, scalars: vec![] }), vec![sums], outputs[0])
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let mode = d.rng.below(7) as u64;
+            let element = if mode == 0 { d.element(ANY) } else { d.element(SUMS) };
+            d.at_most(if mode == 0 { Spice::Special } else { Spice::Mild });
+            let dims = d.solid(1..=4);
+            let x = d.data(element, &dims);
+            let (at, axis) = d.axis(dims.len());
+            let mut own = dims.clone();
+            own[at] = 1 + d.rng.below(9);
+            let index = d.positions(&own, dims[at]);
+            let updates = d.data(element, &own);
+            Call::new(vec![x, index, updates, axis], element).with("scatter_mode", mode)
+        })
+    }
 }
 
 /// Whether registers are wider than an integer type.
@@ -107,5 +126,18 @@ impl Op for ScatterNd {
         let (inputs, outputs) = cx.node_values(node);
         let reads = (0..3).map(|i| cx.view(inputs[i])).collect::<Result<Vec<_>, _>>()?;
         cx.step(Kernel::ScatterNd, reads, outputs[0])
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(ANY);
+            let dims = d.solid(1..=4);
+            let x = d.data(element, &dims);
+            let (index, result) = d.nd_index(&dims);
+            let updates = d.data(element, &result);
+            let region = crate::host::Region { nodes: vec![], result: 1 };
+            Call::new(vec![x, index, updates], element).region(region)
+        })
     }
 }

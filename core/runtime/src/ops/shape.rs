@@ -2,6 +2,8 @@
 
 use coreai_asset::{Attribute, ElementType};
 
+#[cfg(test)]
+use super::cases::{ANY, Call, Case};
 use super::{Fault, InferCx, Op, wrap_axis};
 use crate::expr::{Expr, Func};
 use crate::facts::{Dyadic, Fact, contiguous, is_integer, kind_of, product};
@@ -43,6 +45,14 @@ impl Op for GetShape {
     fn lower(&self, _: &mut Lower, _: usize) -> Result<(), Fault> {
         Err(Fault::unsupported("a tensor of too many axes"))
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, dims) = (d.element(ANY), d.dims(0..=5));
+            Call::new(vec![d.data(element, &dims)], ElementType::UI32)
+        })
+    }
 }
 
 struct Reshape;
@@ -76,6 +86,17 @@ impl Op for Reshape {
             v.reshape(&dims, shapes).or_else(|| v.is_row_major().then(whole))
         })
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, dims) = (d.element(ANY), d.solid(0..=5));
+            let x = d.data(element, &dims);
+            let to = d.regrouped(&dims);
+            let to = d.ints(&to);
+            Call::new(vec![x, to], element)
+        })
+    }
 }
 
 struct Transpose;
@@ -99,6 +120,17 @@ impl Op for Transpose {
             cx.fact(inputs[1]).const_ints().ok_or_else(|| Fault::unsupported("a computed permutation"))?;
         let perm = permutation(&ints, cx.fact(inputs[0]).dims.len())?;
         cx.reinterpret(inputs[0], outputs[0], &|v, _| Some(v.permute(&perm)))
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, dims) = (d.element(ANY), d.dims(0..=5));
+            let x = d.data(element, &dims);
+            let perm = d.permutation(dims.len());
+            let perm = d.sizes(&perm);
+            Call::new(vec![x, perm], element)
+        })
     }
 }
 
@@ -135,6 +167,18 @@ impl Op for ExpandDims {
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
         reshape_like(cx, node)
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, dims) = (d.element(ANY), d.dims(0..=4));
+            let x = d.data(element, &dims);
+            let first = d.rng.below(dims.len() + 1) as i64;
+            let last = if d.rng.once_in(2) { vec![-1] } else { vec![] };
+            let axes = d.ints(&[vec![first], last].concat());
+            Call::new(vec![x, axes], element)
+        })
+    }
 }
 
 struct ShrinkDims;
@@ -157,6 +201,20 @@ impl Op for ShrinkDims {
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
         reshape_like(cx, node)
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, mut dims) = (d.element(ANY), d.dims(1..=5));
+            let axes = d.axes(dims.len());
+            for a in &axes {
+                let rank = dims.len();
+                dims[wrap_axis(*a, rank).unwrap()] = 1;
+            }
+            let (x, axes) = (d.data(element, &dims), d.ints(&axes));
+            Call::new(vec![x, axes], element)
+        })
     }
 }
 
@@ -183,6 +241,16 @@ impl Op for BroadcastTo {
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
         broadcast(cx, node)
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, dims) = (d.element(ANY), d.dims(0..=5));
+            let own = d.stretched(&dims, true);
+            let (x, sizes) = (d.data(element, &own), d.sizes(&dims));
+            Call::new(vec![x, sizes], element)
+        })
     }
 }
 
@@ -211,6 +279,22 @@ impl Op for BroadcastInDims {
 
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
         broadcast(cx, node)
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, mut dims) = (d.element(ANY), d.solid(1..=5));
+            let axes = d.axes(dims.len());
+            let mut sizes = vec![];
+            for a in &axes {
+                let rank = dims.len();
+                dims[wrap_axis(*a, rank).unwrap()] = 1;
+                sizes.push(1 + d.rng.below(4));
+            }
+            let inputs = vec![d.data(element, &dims), d.sizes(&sizes), d.ints(&axes)];
+            Call::new(inputs, element)
+        })
     }
 }
 
@@ -242,6 +326,15 @@ impl Op for BroadcastShapes {
 
     fn lower(&self, _: &mut Lower, _: usize) -> Result<(), Fault> {
         Err(Fault::unsupported("shapes of too many axes"))
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let dims = d.dims(1..=5);
+            let shapes = [0; 2].map(|_| d.stretched(&dims, true));
+            Call::new(shapes.iter().map(|s| d.sizes(s)).collect(), ElementType::UI32)
+        })
     }
 }
 
@@ -304,6 +397,20 @@ impl Op for Concat {
         cx.define(outputs[0], out);
         Ok(())
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, mut dims) = (d.element(ANY), d.dims(1..=5));
+            let (at, axis) = d.axis(dims.len());
+            let mut inputs = vec![axis];
+            for _ in 0..2 + d.rng.below(3) {
+                dims[at] = d.rng.below(6);
+                inputs.push(d.data(element, &dims));
+            }
+            Call::new(inputs, element)
+        })
+    }
 }
 
 struct Split;
@@ -342,6 +449,24 @@ impl Op for Split {
             start = &start + &length;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, mut dims) = (d.element(ANY), d.dims(1..=5));
+            let (at, axis) = d.axis(dims.len());
+            let parts = 2 + d.rng.below(3);
+            let equal = d.rng.once_in(2);
+            let sizes: Vec<usize> = match equal {
+                true => vec![1 + d.rng.below(5); parts],
+                false => (0..parts).map(|_| d.rng.below(5)).collect(),
+            };
+            dims[at] = sizes.iter().sum::<usize>() - usize::from(equal && sizes[0] > 1);
+            let x = d.data(element, &dims);
+            let sizes = if equal { d.int(sizes[0] as i64) } else { d.sizes(&sizes) };
+            Call::many(vec![x, sizes, axis], vec![element; parts])
+        })
     }
 }
 
@@ -399,6 +524,24 @@ impl Op for Pad {
         let x = cx.view(inputs[0])?;
         cx.step(Kernel::Pad { mode, before, value }, vec![x], outputs[0])
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, dims) = (d.element(ANY), d.solid(1..=4));
+            let mode = d.rng.below(5);
+            // What a mode repeats must be there.
+            let most = |n: usize| match mode {
+                2 => n - 1,
+                1 | 3 => 3,
+                _ => n,
+            };
+            let padding: Vec<usize> =
+                dims.iter().flat_map(|n| [most(*n).min(3); 2]).map(|m| d.rng.below(m + 1)).collect();
+            let inputs = vec![d.data(element, &dims), d.sizes(&padding), d.parameter(element, &[])];
+            Call::new(inputs, element).with("padding_mode", mode as u64)
+        })
+    }
 }
 
 struct Reverse;
@@ -425,6 +568,15 @@ impl Op for Reverse {
                 let length = v.dims[*a].clone();
                 v.slice(*a, &last, &length, -1)
             }))
+        })
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, dims) = (d.element(ANY), d.dims(1..=5));
+            let (x, axes) = (d.data(element, &dims), d.axes(dims.len()));
+            Call::new(vec![x, d.ints(&axes)], element)
         })
     }
 }
@@ -508,6 +660,19 @@ impl Op for Range {
         float(&mut prog, MapOp::Fn(MapFn::Add), [offset, first, 0]);
         cx.step(Kernel::Map(prog), vec![], outputs[0])
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (start, step) = (d.rng.between(-20, 20), d.rng.pick(&[1, 2, 3, -1, -4]));
+            let stop = start + step * d.rng.between(0, 300) + step.signum() * d.rng.between(0, 1);
+            if d.rng.once_in(2) {
+                return Call::new([start, stop, step].iter().map(|v| d.int(*v)).collect(), ElementType::SI32);
+            }
+            let bounds = [start, stop, step].map(|v| d.scalar(v as f64 / 4.0));
+            Call::new(bounds.to_vec(), ElementType::F32)
+        })
+    }
 }
 
 /// The bounds of a range that the host knows, integers or floats.
@@ -571,6 +736,16 @@ impl Op for Tile {
         cx.define(outputs[0], out);
         Ok(())
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, dims) = (d.element(ANY), d.dims(1..=4));
+            let reps: Vec<usize> = dims.iter().map(|_| d.rng.pick(&[1, 1, 2, 3])).collect();
+            let inputs = vec![d.data(element, &dims), d.sizes(&reps)];
+            Call::new(inputs, element)
+        })
+    }
 }
 
 /// Layout constraints do not change values.
@@ -595,5 +770,13 @@ impl Op for Identity {
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
         let (inputs, outputs) = cx.node_values(node);
         cx.alias(inputs[0], outputs[0])
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, dims) = (d.element(ANY), d.dims(0..=5));
+            Call::new(vec![d.data(element, &dims)], element)
+        })
     }
 }

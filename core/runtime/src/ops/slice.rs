@@ -1,5 +1,7 @@
 //! Slices and their updates, in place where they are of a state.
 
+#[cfg(test)]
+use super::cases::{ANY, Call, Case};
 use super::{Fault, InferCx, Op};
 use crate::expr::{Expr, Func};
 use crate::facts::Fact;
@@ -128,6 +130,17 @@ impl Op for Slice {
         let ranges = lowered_ranges(cx, node)?;
         cx.reinterpret(inputs[0], outputs[0], &|v, _| Some(apply(v, &ranges)))
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(ANY);
+            let dims = d.dims(1..=5);
+            let x = d.data(element, &dims);
+            let (bounds, _) = d.bounds(&dims);
+            Call::new([vec![x], bounds].concat(), element)
+        })
+    }
 }
 
 struct SliceUpdate;
@@ -174,5 +187,17 @@ impl Op for SliceUpdate {
         cx.write_into(inputs[4], dest)?;
         cx.define(outputs[0], base);
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(ANY);
+            let dims = d.dims(1..=5);
+            let x = d.data(element, &dims);
+            let (bounds, result) = d.bounds(&dims);
+            let update = d.data(element, &result);
+            Call::new([vec![x], bounds, vec![update]].concat(), element)
+        })
     }
 }

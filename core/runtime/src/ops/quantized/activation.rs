@@ -2,6 +2,8 @@
 
 use coreai_asset::ElementType;
 
+#[cfg(test)]
+use super::super::cases::{Call, Case, Draw, Spice};
 use super::super::{Fault, InferCx, Op, wrap_axis};
 use super::shift_scale::{Operands, Parameter, is_zero};
 use crate::expr::Expr;
@@ -54,6 +56,20 @@ fn parameters(cx: &Lower, inputs: &[Val]) -> Result<Vec<Parameter>, Fault> {
     each.collect()
 }
 
+/// Scale and offsets for the tensor or along an axis, in that axis, of codes of type `code`.
+#[cfg(test)]
+fn drawn(d: &mut Draw, code: ElementType, dims: &[usize]) -> Vec<Val> {
+    let (at, _) = d.axis(dims.len());
+    let own: &[usize] = if d.rng.once_in(2) { &dims[at..=at] } else { &[] };
+    let mut out = vec![d.reals(ElementType::F32, own, 0.05, 0.5)];
+    out.push(if is_integer(code) { d.integers(code, own, 0, 1) } else { d.reals(code, own, -1.0, 1.0) });
+    if d.name.ends_with("_v2") {
+        out.push(d.reals(ElementType::F32, own, -1.0, 1.0));
+    }
+    out.push(d.int(at as i64));
+    out
+}
+
 pub(super) struct Dequantize;
 
 impl Op for Dequantize {
@@ -72,6 +88,17 @@ impl Op for Dequantize {
             return Err(Fault::program("a scale is needed"));
         };
         Operands { data: inputs[0], scale, zero, min }.simplified(cx)?.lower(cx, outputs[0])
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let code = d.element(super::CODES);
+            let dims = d.solid(1..=4);
+            let x = d.data(code, &dims);
+            let inputs = [vec![x], drawn(d, code, &dims)].concat();
+            Call::new(inputs, ElementType::F32)
+        })
     }
 }
 
@@ -143,6 +170,18 @@ impl Op for Quantize {
             if element.bits() <= 8 || is_integer(element) {
                 body.push(MapOp::Cast(element), &[value], kind);
             }
+        })
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let code = d.element(super::CODES);
+            d.at_most(Spice::Mild);
+            let dims = d.solid(1..=4);
+            let x = d.data(ElementType::F32, &dims);
+            let inputs = [vec![x], drawn(d, code, &dims)].concat();
+            Call::new(inputs, code)
         })
     }
 }

@@ -26,6 +26,25 @@ pub static OPS: &[&dyn Op] = &[
     &sparse::SparseShiftScale,
 ];
 
+/// Types of codes.
+#[cfg(test)]
+const CODES: &[coreai_asset::ElementType] = {
+    use coreai_asset::ElementType::*;
+    &[SI8, SI8, UI8, SI4, UI4, UI2, F8E4M3FN]
+};
+
+/// Extents of data, and of parameters with one element per block of it.
+#[cfg(test)]
+fn blocked(d: &mut super::cases::Draw) -> (Vec<usize>, Vec<usize>) {
+    let (mut dims, mut blocks) = (vec![], vec![]);
+    for _ in 0..1 + d.rng.below(3) {
+        let (n, block) = (1 + d.rng.below(5), d.rng.pick(&[1, 2, 4, 8]));
+        dims.push(n * block);
+        blocks.push(if d.rng.once_in(3) { 1 } else { n });
+    }
+    (dims, blocks)
+}
+
 fn extents(fact: &Fact) -> Result<Vec<u64>, Fault> {
     let dims = fact.dims.iter().map(|d| d.as_const().and_then(|d| u64::try_from(d).ok()));
     dims.collect::<Option<_>>().ok_or_else(|| Fault::unsupported("compressed data of dynamic extents"))

@@ -1,5 +1,7 @@
 //! `lut_to_dense`: `out[p] = lut[block(p), indices[p]]`, vectors of `V` along `axis`.
 
+#[cfg(test)]
+use super::super::cases::{Call, Case};
 use super::super::{Fault, InferCx, Op, constant};
 use super::{Axis, axes, count, extents, split, spread};
 use crate::expr::Expr;
@@ -43,6 +45,21 @@ impl Op for LutToDense {
             }
             None => gathered(cx, inputs[0], inputs[1], axis, outputs[0]),
         }
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        use coreai_asset::ElementType::{F16, F32, UI4, UI8};
+        Case::each(self.names(), |d| {
+            let (code, result) = (d.element(&[UI8, UI4]), d.element(&[F32, F16]));
+            let (dims, blocks) = super::blocked(d);
+            let [entries, vector] = [16, 2].map(|n| 1 + d.rng.below(n));
+            let codes = d.integers(code, &dims, 0, entries as i64 - 1);
+            let table = [blocks, vec![entries, vector]].concat();
+            let table = if d.rng.once_in(2) { d.parameter(result, &table) } else { d.data(result, &table) };
+            let (_, axis) = d.axis(dims.len());
+            Call::new(vec![codes, table, axis], result)
+        })
     }
 }
 

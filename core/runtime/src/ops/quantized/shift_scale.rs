@@ -2,6 +2,8 @@
 
 use coreai_asset::{ConstantRef, ElementType};
 
+#[cfg(test)]
+use super::super::cases::{Call, Case, Spice};
 use super::super::{Fault, InferCx, Op, constant};
 use super::{Axis, axes, count, extents, join, split, spread};
 use crate::expr::Expr;
@@ -35,6 +37,27 @@ impl Op for ShiftScale {
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
         let (inputs, outputs) = cx.node_values(node);
         Operands::new(cx, &inputs)?.lower(cx, outputs[0])
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let code = d.element(super::CODES);
+            let result = d.element(&[ElementType::F32, ElementType::F16, ElementType::BF16]);
+            d.at_most(Spice::Wide);
+            let (dims, blocks) = super::blocked(d);
+            let known = d.rng.once_in(2);
+            let mut inputs = match known {
+                true => {
+                    vec![d.parameter(code, &dims), d.parameter(result, &blocks), d.parameter(code, &blocks)]
+                }
+                false => vec![d.data(code, &dims), d.data(result, &blocks), d.data(code, &blocks)],
+            };
+            if d.name.ends_with("_v2") {
+                inputs.push(if known { d.parameter(result, &blocks) } else { d.data(result, &blocks) });
+            }
+            Call::new(inputs, result)
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sparse weights: the values of the set bits of a mask, expanded when the plan is made.
 
+#[cfg(test)]
+use super::super::cases::{Call, Case, WIDE_FLOATS};
 use super::super::{Fault, InferCx, Op, constant};
 use super::{count, extents, palette};
 use crate::facts::Fact;
@@ -55,6 +57,14 @@ impl Op for BuildSparse {
         cx.note("expanded_weight", format!("sparse weights are expanded to dense {to}"));
         cx.define_host(outputs[0], &dense)
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, dims) = (d.element(WIDE_FLOATS), d.solid(1..=3));
+            Call::new(d.sparse_parts(element, &dims, 0).to_vec(), element)
+        })
+    }
 }
 
 pub(super) struct SparseToDense;
@@ -72,6 +82,14 @@ impl Op for SparseToDense {
     fn lower(&self, cx: &mut Lower, node: usize) -> Result<(), Fault> {
         let (inputs, outputs) = cx.node_values(node);
         cx.alias(inputs[0], outputs[0])
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let (element, dims) = (d.element(WIDE_FLOATS), d.solid(1..=3));
+            Call::new(vec![d.sparse(element, &dims, 0)], element)
+        })
     }
 }
 
@@ -114,6 +132,19 @@ impl Op for LutToSparse {
         }
         cx.define_host(outputs[0], &values)
     }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(WIDE_FLOATS);
+            let (dims, blocks) = super::blocked(d);
+            let [entries, vector] = [16, 2].map(|n| 1 + d.rng.below(n));
+            let codes = d.sparse(coreai_asset::ElementType::UI8, &dims, entries as i64 - 1);
+            let table = d.parameter(element, &[blocks, vec![entries, vector]].concat());
+            let (_, axis) = d.axis(dims.len());
+            Call::new(vec![codes, table, axis], element)
+        })
+    }
 }
 
 pub(super) struct SparseShiftScale;
@@ -140,5 +171,17 @@ impl Op for SparseShiftScale {
             *value = 0.0;
         }
         cx.define_host(outputs[0], &values)
+    }
+
+    #[cfg(test)]
+    fn cases(&self) -> Vec<Case> {
+        Case::each(self.names(), |d| {
+            let element = d.element(WIDE_FLOATS);
+            let (dims, blocks) = super::blocked(d);
+            let code = coreai_asset::ElementType::SI8;
+            let codes = d.sparse(code, &dims, 127);
+            let inputs = vec![codes, d.parameter(element, &blocks), d.parameter(code, &blocks)];
+            Call::new(inputs, element)
+        })
     }
 }
