@@ -179,3 +179,40 @@ fn an_op_that_is_not_supported_is_named_or_runs() {
         _ => refused(&output, "is not supported"),
     }
 }
+
+#[test]
+fn a_picture_becomes_the_bytes_of_its_image_type() {
+    let folder = Folder::new("images");
+    // 4 rows of 6 pixels, red, green and blue as in a test picture: (10·x, 20·y, 200).
+    let picture = folder.0.join("p.png");
+    let pixel = |x: u32, y: u32| image::Rgb([10 * x as u8, 20 * y as u8, 200]);
+    image::RgbImage::from_fn(6, 4, pixel).save(&picture).unwrap();
+    let input = format!("image={}", picture.display());
+    for (format, second) in [("bgra", [200.0, 0.0, 10.0]), ("rgb", [10.0, 0.0, 200.0])] {
+        let asset = assets().join("images").join(format!("{format}.aimodel"));
+        let out = folder.0.join(format);
+        let fixed = ["--compute-unit", "cpu", "--output", out.to_str().unwrap()];
+        good(&run(&[&["run", asset.to_str().unwrap(), "--input", &input], &fixed[..]].concat()));
+        let found = read_npy(&out.join("y.npy")).unwrap();
+        let Elements::Real(values) = found.elements().unwrap() else { panic!("floats") };
+        let channels = found.shape[2];
+        assert_eq!(values[channels..channels + 3], second, "{format}: the second pixel");
+    }
+    let asset = assets().join("images").join("y420.aimodel");
+    let out = folder.0.join("y420");
+    good(&run(&[
+        "run",
+        asset.to_str().unwrap(),
+        "--input",
+        &input,
+        "--compute-unit",
+        "cpu",
+        "--output",
+        out.to_str().unwrap(),
+    ]));
+    let Elements::Real(values) = read_npy(&out.join("y.npy")).unwrap().elements().unwrap() else {
+        panic!("floats")
+    };
+    // Luma of (0, 0, 200) is 0.114 · 200 = 22.8.
+    assert_eq!((values.len(), values[0]), (36, 23.0));
+}

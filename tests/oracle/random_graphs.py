@@ -26,7 +26,7 @@ import recording
 FLOATS = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16, "f64": np.float64}
 INTS = {"si32": np.int32, "si8": np.int8, "ui8": np.uint8, "si16": np.int16, "ui32": np.uint32, "si64": np.int64}
 NUMPY = {**FLOATS, **INTS, "i1": np.bool_}
-LARGE = 60  # magnitudes beyond are brought back with tanh
+LARGE = 60  # magnitudes beyond are divided by 64
 SECONDS = 90  # for one graph
 OPEN = 2147483647
 
@@ -148,7 +148,9 @@ class Builder:
         self.used.update(v.name for v in operands)
         if bound > LARGE and result.real:
             self.values.append(result)
-            return self.emit("{r} = coreai.tanh {0} : {t} -> {o}", [result], type_, dims, 1.0, False)
+            small = self.constant(type_, 1 / 64)
+            return self.emit("{r} = coreai.decomposable.broadcasting_mul {a} : ({t}) -> {o}", [result, small],
+                             type_, dims, bound / 64, False)
         self.values.append(result)
         return result
 
@@ -255,6 +257,8 @@ def cast(b):
     v = b.any()
     to = b.pick([t for t in NUMPY if t != v.type])
     if v.real and to not in FLOATS and not v.exact or to == "i1" and v.real and not v.exact:
+        raise Refused
+    if v.type in ("f16", "bf16") and to == "f64" and not v.exact:  # would be held to the bounds of float64
         raise Refused
     if v.type[0] == "s" and to[0] == "u":
         raise Refused

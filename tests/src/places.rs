@@ -22,6 +22,11 @@ pub fn own_cases() -> Vec<PathBuf> {
     cases_in(&root().join("tests/assets"))
 }
 
+/// Cases of single ops, made by `tests/oracle/op_cases.py`.
+pub fn op_cases() -> Vec<PathBuf> {
+    cases_in(&root().join("tests/assets/ops"))
+}
+
 /// Cases of the conformance set whose name starts with one of `prefixes`.
 pub fn shared_cases(prefixes: &[&str]) -> Vec<PathBuf> {
     let Some(folder) = shared("conformance/cases") else { return vec![] };

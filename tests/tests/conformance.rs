@@ -61,8 +61,10 @@ fn gpu() -> SpecializationOptions {
 
 #[test]
 fn own_cases_pass() {
+    let cases = [places::own_cases(), places::op_cases()].concat();
+    assert!(cases.len() >= 38, "only {} cases are here", cases.len());
     for unit in [ComputeUnitKind::Cpu, ComputeUnitKind::Gpu] {
-        check(&places::own_cases(), &runner::options(unit));
+        check(&cases, &runner::options(unit));
     }
 }
 

@@ -11,6 +11,9 @@ use coreai::{
     SpecializationOptions,
 };
 
+/// Version of the JSON.
+const SCHEMA_VERSION: u32 = 1;
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Unit {
     Cpu,
@@ -53,6 +56,9 @@ struct Options {
     /// Writes the elements of every output to FOLDER/NAME.
     #[arg(long, value_name = "FOLDER")]
     outputs: Option<PathBuf>,
+    /// Prints the names of inputs, outputs and states as JSON, and runs nothing.
+    #[arg(long)]
+    describe: bool,
     /// Prints JSON with every time.
     #[arg(long)]
     json: bool,
@@ -91,6 +97,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => functions.first(),
     };
     let function = function.ok_or("the asset has no such function")?;
+    if options.describe {
+        let names = |ports: &[PortDescriptor]| ports.iter().map(|p| p.name.clone()).collect::<Vec<_>>();
+        println!(
+            "{}",
+            serde_json::json!({
+                "schema_version": SCHEMA_VERSION,
+                "function": function.name,
+                "inputs": names(&function.inputs),
+                "outputs": names(&function.outputs),
+                "states": names(&function.states),
+            })
+        );
+        return Ok(());
+    }
     let compute_unit = match options.compute_unit {
         Unit::Cpu => ComputeUnitKind::Cpu,
         Unit::Gpu => ComputeUnitKind::Gpu,
@@ -152,7 +172,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (least, median) = (sorted[0], sorted[sorted.len() / 2]);
     if options.json {
         let figures = serde_json::json!({
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "function": function.name,
             "device": model.adapter_name(),
             "first_ms": first.as_secs_f64() * 1e3,

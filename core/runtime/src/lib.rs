@@ -35,6 +35,7 @@ pub use coreai_asset::ElementType;
 pub use error::Error;
 pub use gpu::{AdapterInfo, DeviceBytes, adapters};
 pub use host::Elements;
+pub use image::{ImageDescriptor, PixelFormat};
 pub use model::{AIModel, AIModelAsset, FunctionDescriptor, PortDescriptor};
 pub use ndarray::NDArray;
 pub use ops::table::{OpRow, Support, table as ops_table};

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use coreai_asset::{Asset, Function, ParamKind, Type};
+use coreai_asset::{Asset, ElementType, Function, ParamKind, Type};
 use futures::lock::Mutex as AsyncMutex;
 
 use crate::error::Error;
 use crate::gpu::{DeviceBytes, GpuConstants, GpuDevice};
 use crate::graph::{flatten, replay};
+use crate::image::ImageDescriptor;
 use crate::options::{ComputeUnitKind, SpecializationOptions};
 use crate::planner::Planned;
 use crate::program::{self, BuildCx, PlanStage, Program};
@@ -54,9 +55,11 @@ pub struct PortDescriptor {
     /// I/O name.
     pub name: String,
     /// Element type.
-    pub element: coreai_asset::ElementType,
+    pub element: ElementType,
     /// Extents; `None` is dynamic.
     pub shape: Vec<Option<usize>>,
+    /// The image that the tensor's bytes are, when the port is one.
+    pub image: Option<ImageDescriptor>,
 }
 
 /// Signature of an entry point.
@@ -79,9 +82,14 @@ impl FunctionDescriptor {
             if let Type::Handle(inner) = ty {
                 ty = asset.ty(*inner);
             }
+            let name = param.name.clone();
+            if let Some(image) = ImageDescriptor::of(ty) {
+                let shape = image.shape()?.into_iter().map(Some).collect();
+                return Some(PortDescriptor { name, element: ElementType::UI8, shape, image: Some(image) });
+            }
             let Type::Tensor(t) = ty else { return None };
             let shape = t.shape.iter().map(|d| d.and_then(|d| usize::try_from(d).ok())).collect();
-            Some(PortDescriptor { name: param.name.clone(), element: t.element, shape })
+            Some(PortDescriptor { name, element: t.element, shape, image: None })
         };
         let of = |params: &[coreai_asset::Param], kind| {
             params.iter().filter(|p| p.kind == kind).filter_map(port).collect()
@@ -140,16 +148,28 @@ impl AIModel {
         progress: &mut impl FnMut(u64),
     ) -> Result<Arc<AIModel>, Error> {
         let mut entries = vec![];
-        let mut functions = vec![];
+        let (mut functions, mut refused) = (vec![], vec![]);
         let cx = BuildCx { asset: &asset.asset, options: &options, gpu: device.is_some() };
         for function in asset.entry_points() {
             let mut found = vec![];
-            let built = program::function(&cx, function, &mut found)?;
-            found.extend(placed(&built, device.is_some()));
+            match program::function(&cx, function, &mut found) {
+                Ok(built) => {
+                    found.extend(placed(&built, device.is_some()));
+                    functions.push(Arc::new(built));
+                }
+                // The others may be usable; calling this one gives the error.
+                Err(e) => {
+                    let message = format!("{} cannot be called: {e}", function.name);
+                    found.push(ReportEntry { code: "function_refused", message, fallback: true });
+                    refused.push(e);
+                }
+            }
             for entry in found {
                 note(&mut entries, entry, options.strict)?;
             }
-            functions.push(Arc::new(built));
+        }
+        if functions.is_empty() && !refused.is_empty() {
+            return Err(refused.remove(0));
         }
         if device.is_none() && options.force_kernel.is_some() {
             let message = "a forced kernel variant has no effect on the CPU unit".into();
@@ -243,17 +263,18 @@ impl AIModel {
         pollster::block_on(self.session(function, shapes))
     }
 
-    /// The program of an entry point.
+    /// The program of an entry point; for one that cannot be planned, why.
     pub(crate) fn program(&self, name: &str) -> Result<&Arc<Program>, Error> {
-        self.functions.iter().find(|f| f.graph.function == name).ok_or_else(|| Error::NoFunction {
-            name: name.into(),
-            available: self
-                .functions
-                .iter()
-                .map(|f| f.graph.function.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
+        if let Some(found) = self.functions.iter().find(|f| f.graph.function == name) {
+            return Ok(found);
+        }
+        if let Some(function) = self.asset.entry_points().find(|f| f.name == name) {
+            let gpu = matches!(self.unit, Unit::Gpu { .. });
+            let cx = BuildCx { asset: &self.asset.asset, options: &self.options, gpu };
+            program::function(&cx, function, &mut vec![])?;
+        }
+        let available = self.asset.entry_points().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ");
+        Err(Error::NoFunction { name: name.into(), available })
     }
 
     /// The plan of a stage for symbol values, made when needed.

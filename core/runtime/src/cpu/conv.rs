@@ -96,15 +96,16 @@ impl Extents {
         threads::rows(out, output, output.saturating_mul(taps), |number, out| {
             let (image, channel) = (number / channels, number % channels);
             let source = image * self.groups + channel / self.outputs;
-            let x = &x[source * planes.channel..(source + 1) * planes.channel];
             let weight = &weight[channel * taps..(channel + 1) * taps];
-            planes.strips(
-                |from, sums| simd::window_sums(&x[from..], &planes.taps, weight, sums),
-                |at, results| {
-                    let out = &mut out[at..at + results.len()];
-                    finish(number * output + at, &[bytemuck::cast_slice(results)], out);
-                },
-            );
+            planes.channel_of(x, source, |x| {
+                planes.strips(
+                    |from, sums| simd::window_sums(&x[from..], &planes.taps, weight, sums),
+                    |at, results| {
+                        let out = &mut out[at..at + results.len()];
+                        finish(number * output + at, &[bytemuck::cast_slice(results)], out);
+                    },
+                );
+            });
         });
     }
 
@@ -209,12 +210,12 @@ pub(super) fn convolve(
     }
     let x = x.dense(&mut scratch.a)?;
     let planes = Planes::new(&e.axes);
-    let x = planes.split(x, &mut scratch.e)?;
     if e.inputs == 1 && float && !wide {
         let weight = bytemuck::cast_slice(weight.dense(&mut scratch.b)?);
         e.depthwise(&planes, bytemuck::cast_slice(x), weight, &finish, out);
         return Ok(());
     }
+    let x = planes.split(x, &mut scratch.e)?;
     let arithmetic = match (float, wide) {
         (true, false) => Arithmetic::F32,
         (true, true) => Arithmetic::Wide,

@@ -1,7 +1,7 @@
 //! Blocked matrix product: A packed by tiles of rows, B packed on the fly by panels of columns.
 //!
-//! A task computes one block of rows by one panel of columns into its own piece of scratch memory,
-//! so that tasks write disjoint slices; a second pass moves rows to the result through the epilogue.
+//! A task computes one block of rows by a group of panels into its own piece of scratch memory, so
+//! that tasks write disjoint slices; a second pass moves rows to the result through the epilogue.
 
 use super::memory::grow;
 use super::simd::{self, COLUMNS, ROWS};
@@ -10,14 +10,17 @@ use super::{Fault, threads};
 /// Rows of a block at most; a multiple of [`ROWS`].
 const BLOCK_ROWS: usize = 341 * ROWS;
 
-/// Elements of k packed at once: a panel of this depth (256 KiB) stays in the second cache.
+/// Elements of k times panels packed at once: 256 KiB stay in the second cache.
 const DEPTH: usize = 2048;
+
+/// Most panels of a group.
+const GROUP: usize = 16;
 
 /// Words of scratch memory for results waiting for the second pass: they stay in the third cache.
 const PENDING: usize = 1 << 19;
 
 /// Columns moved at once in the second pass.
-const MOVE: usize = 16 * COLUMNS;
+const MOVE: usize = GROUP * COLUMNS;
 
 /// How products are summed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +62,18 @@ impl Runs {
     /// All of `n` columns.
     pub fn all(n: usize) -> Runs {
         Runs { width: n, pitch: n, lines: 1, plane: n, planes: 1 }
+    }
+
+    /// The same columns in as few runs as possible.
+    pub fn joined(mut self) -> Runs {
+        if self.pitch == self.width {
+            (self.width, self.pitch, self.lines) = (self.width * self.lines, self.pitch * self.lines, 1);
+        }
+        if self.lines == 1 && self.plane == self.width {
+            (self.width, self.planes) = (self.width * self.planes, 1);
+            (self.pitch, self.plane) = (self.width, self.width);
+        }
+        self
     }
 
     /// Number of results.
@@ -153,11 +168,16 @@ impl Gemm {
         let (n, width) = (columns.span(), columns.count());
         let panels = n.div_ceil(COLUMNS);
         let wanted = 4 * threads::width();
-        let split = wanted.div_ceil(panels * self.batches).min(m.div_ceil(4 * ROWS)).max(1);
+        // Every block of rows packs B again, which takes little time beside 8 tiles of rows.
+        let most = m.div_ceil(8 * ROWS);
+        let group = panels.div_ceil(wanted.div_ceil(self.batches * most)).clamp(1, GROUP.min(panels));
+        let groups = panels.div_ceil(group);
+        let split = wanted.div_ceil(groups * self.batches).clamp(1, most);
         let rows = (m.div_ceil(split).next_multiple_of(ROWS)).min(BLOCK_ROWS);
         let blocks = m.div_ceil(rows);
-        let tasks = self.batches * blocks * panels;
-        let size = rows * COLUMNS;
+        let tasks = self.batches * blocks * groups;
+        let pitch = group * COLUMNS;
+        let size = rows * pitch;
         let at_once = (PENDING / (size * weights)).clamp(wanted, tasks.max(wanted)).min(tasks);
         grow(pending, at_once * size * weights)?;
         for first in (0..tasks).step_by(at_once) {
@@ -166,84 +186,103 @@ impl Gemm {
             // Pieces are ordered by task, then weight.
             threads::chunks(pending, size, k + 1, |at, piece| {
                 let (task, weight) = (first + at / size / weights, at / size % weights);
-                let (block, panel) = (task / panels, task % panels);
+                let (block, column) = (task / groups, task % groups * pitch);
                 let (batch, row) = (block / blocks, block % blocks * rows);
                 let tile = &packed[(batch % self.a_batches * m + row) * k..][..rows.min(m - row) * k];
-                let column = panel * COLUMNS;
-                let part = Part { weight, batch, column, columns: COLUMNS.min(n - column), from: 0, to: k };
-                self.task(tile, part, pack, piece);
+                let part = Part { weight, batch, column, columns: pitch.min(n - column), from: 0, to: k };
+                self.task(tile, part, pitch, pack, piece);
             });
             let pending = &*pending;
-            for block in first / panels..=(first + count - 1) / panels {
+            for block in first / groups..=(first + count - 1) / groups {
                 let (batch, row) = (block / blocks, block % blocks * rows);
-                let from = first.max(block * panels);
-                let to = (first + count).min((block + 1) * panels);
-                let column = |task: usize| (task - block * panels) * COLUMNS;
+                let from = first.max(block * groups);
+                let to = (first + count).min((block + 1) * groups);
+                let column = |task: usize| (task - block * groups) * pitch;
                 let start = (batch * m + row) * width;
                 let lines = &mut out[start..start + rows.min(m - row) * width];
-                // Results of one line and some panels; their number.
-                let pick = |line: usize, group: usize, last: usize, weight: usize, out: &mut [u32]| {
-                    (group..last).fold(0, |done, task| {
-                        let at = ((task - first) * weights + weight) * size + line * COLUMNS;
-                        let piece = &pending[at..at + COLUMNS.min(n - column(task))];
-                        done + columns.pick(column(task), piece, &mut out[done..])
-                    })
+                let piece = |line: usize, task: usize, weight: usize| {
+                    let at = ((task - first) * weights + weight) * size + line * pitch;
+                    &pending[at..at + pitch.min(n - column(task))]
                 };
                 // Short lines that follow each other in the result are finished together.
-                let whole = to - from == panels;
+                let whole = to - from == groups;
                 let together = if whole { (MOVE / width).max(1) } else { 1 };
-                threads::rows(lines, together * width, together * (to - from) * COLUMNS, |group, out| {
-                    let mut moved = [[0u32; MOVE]; 2];
-                    if together > 1 {
-                        for (weight, moved) in moved.iter_mut().enumerate().take(weights) {
-                            for (i, moved) in moved.chunks_mut(width).take(out.len() / width).enumerate() {
-                                pick(group * together + i, from, to, weight, moved);
+                let gaps = columns.lines * columns.planes > 1;
+                threads::rows(lines, together * width, together * (to - from) * pitch, |number, out| {
+                    if !gaps && together == 1 {
+                        for task in from..to {
+                            let given = [piece(number, task, 0), piece(number, task, weights - 1)];
+                            let out = &mut out[column(task)..column(task) + given[0].len()];
+                            finish(start + number * width + column(task), &given[..weights], out);
+                        }
+                        return;
+                    }
+                    threads::scratch(2 * MOVE, |moved| {
+                        let mut moved = bytemuck::cast_slice_mut(moved).split_at_mut(MOVE).into();
+                        let moved: &mut [&mut [u32]; 2] = &mut moved;
+                        if together > 1 {
+                            for (weight, moved) in moved.iter_mut().enumerate().take(weights) {
+                                for (i, moved) in moved.chunks_mut(width).take(out.len() / width).enumerate()
+                                {
+                                    (from..to).fold(0, |done, task| {
+                                        let piece = piece(number * together + i, task, weight);
+                                        done + columns.pick(column(task), piece, &mut moved[done..])
+                                    });
+                                }
                             }
+                            let given = [&moved[0][..out.len()], &moved[1][..out.len()]];
+                            return finish(start + number * together * width, &given[..weights], out);
                         }
-                        let given = [&moved[0][..out.len()], &moved[1][..out.len()]];
-                        return finish(start + group * together * width, &given[..weights], out);
-                    }
-                    for task in (from..to).step_by(MOVE / COLUMNS) {
-                        let last = to.min(task + MOVE / COLUMNS);
-                        let mut count = 0;
-                        for (weight, moved) in moved.iter_mut().enumerate().take(weights) {
-                            count = pick(group, task, last, weight, moved);
+                        for task in from..to {
+                            let (at, mut count) = (columns.before(column(task)), 0);
+                            for (weight, moved) in moved.iter_mut().enumerate().take(weights) {
+                                count = columns.pick(column(task), piece(number, task, weight), moved);
+                            }
+                            let given = [&moved[0][..count], &moved[1][..count]];
+                            let out = &mut out[at..at + count];
+                            finish(start + number * width + at, &given[..weights], out);
                         }
-                        let at = columns.before(column(task));
-                        let given = [&moved[0][..count], &moved[1][..count]];
-                        finish(start + group * width + at, &given[..weights], &mut out[at..at + count]);
-                    }
+                    });
                 });
             }
         }
         Ok(())
     }
 
-    /// One block of rows (packed) by one panel: `out` is `[rows][COLUMNS]`.
-    fn task(&self, a: &[u32], part: Part, pack: &Pack, out: &mut [u32]) {
+    /// One block of rows (packed) by one group of panels: `out` is `[rows][pitch]`.
+    fn task(&self, a: &[u32], group: Part, pitch: usize, pack: &Pack, out: &mut [u32]) {
         let k = self.k;
         if k == 0 {
             return out.fill(0);
         }
         let rows = a.len() / k;
-        let depth = if self.arithmetic == Arithmetic::F32 { DEPTH.min(k) } else { k };
-        threads::scratch(depth * COLUMNS, |panel| {
+        let panels = group.columns.div_ceil(COLUMNS);
+        let depth = if self.arithmetic == Arithmetic::F32 { (DEPTH / panels).min(k) } else { k };
+        threads::scratch(panels * depth * COLUMNS, |packed| {
             for from in (0..k).step_by(depth) {
                 let to = k.min(from + depth);
-                let panel = &mut panel[..(to - from) * COLUMNS];
-                pack(Part { from, to, ..part }, panel);
+                let size = (to - from) * COLUMNS;
+                for (i, panel) in packed.chunks_exact_mut(size).take(panels).enumerate() {
+                    let column = group.column + i * COLUMNS;
+                    let columns = COLUMNS.min(group.columns - i * COLUMNS);
+                    pack(Part { from, to, column, columns, ..group }, panel);
+                }
                 for first in (0..rows).step_by(ROWS) {
                     let count = ROWS.min(rows - first);
                     let tile = &a[first * k..(first + count) * k];
-                    let c = &mut out[first * COLUMNS..(first + count) * COLUMNS];
-                    match self.arithmetic {
-                        Arithmetic::F32 => {
-                            let tile = &bytemuck::cast_slice(tile)[from * count..to * count];
-                            let c = bytemuck::cast_slice_mut(c);
-                            simd::panel(count, to - from, tile, panel, COLUMNS, c, COLUMNS, from > 0);
+                    for (i, panel) in packed.chunks_exact(size).take(panels).enumerate() {
+                        let c = &mut out[first * pitch + i * COLUMNS..];
+                        match self.arithmetic {
+                            Arithmetic::F32 => {
+                                let tile = &bytemuck::cast_slice(tile)[from * count..to * count];
+                                let c = bytemuck::cast_slice_mut(c);
+                                simd::panel(count, to - from, tile, panel, COLUMNS, c, pitch, from > 0);
+                            }
+                            Arithmetic::Wide => wide_panel(count, tile, panel, c, pitch),
+                            Arithmetic::Integer => {
+                                integer_panel(count, tile, bytemuck::cast_slice(panel), c, pitch);
+                            }
                         }
-                        Arithmetic::Wide => wide_panel(count, tile, panel, c),
-                        Arithmetic::Integer => integer_panel(count, tile, bytemuck::cast_slice(panel), c),
                     }
                 }
             }
@@ -267,7 +306,7 @@ fn pack_rows(a: &[u32], k: usize, out: &mut [u32]) {
     }
 }
 
-fn wide_panel(m: usize, a: &[u32], b: &[f32], c: &mut [u32]) {
+fn wide_panel(m: usize, a: &[u32], b: &[f32], c: &mut [u32], ldc: usize) {
     for row in 0..m {
         let mut sums = [0f64; COLUMNS];
         for (a, b) in a.chunks_exact(m).zip(b.chunks_exact(COLUMNS)) {
@@ -276,13 +315,13 @@ fn wide_panel(m: usize, a: &[u32], b: &[f32], c: &mut [u32]) {
                 *sum += x * f64::from(b);
             }
         }
-        for (c, sum) in c[row * COLUMNS..].iter_mut().zip(sums) {
+        for (c, sum) in c[row * ldc..].iter_mut().zip(sums) {
             *c = (sum as f32).to_bits();
         }
     }
 }
 
-fn integer_panel(m: usize, a: &[u32], b: &[u32], c: &mut [u32]) {
+fn integer_panel(m: usize, a: &[u32], b: &[u32], c: &mut [u32], ldc: usize) {
     for row in 0..m {
         let mut sums = [0u32; COLUMNS];
         for (a, b) in a.chunks_exact(m).zip(b.chunks_exact(COLUMNS)) {
@@ -290,6 +329,6 @@ fn integer_panel(m: usize, a: &[u32], b: &[u32], c: &mut [u32]) {
                 *sum = sum.wrapping_add(a[row].wrapping_mul(b));
             }
         }
-        c[row * COLUMNS..(row + 1) * COLUMNS].copy_from_slice(&sums);
+        c[row * ldc..row * ldc + COLUMNS].copy_from_slice(&sums);
     }
 }

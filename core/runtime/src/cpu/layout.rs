@@ -192,6 +192,9 @@ impl Layout {
 
 /// Checks that a destination has no element twice because of a broadcast axis.
 pub(super) fn check_destination(layout: &Layout, available: usize) -> Result<(), Fault> {
+    if layout.count() == 0 {
+        return Ok(());
+    }
     let broadcast = layout.dims().iter().zip(layout.strides()).any(|(&d, &s)| d > 1 && s == 0);
     if broadcast || layout.count() > available {
         return Err(Fault::program(format!(

@@ -4,6 +4,7 @@ use crate::map::{Instr, MapFn, MapOp, MapProg};
 use crate::step::{Kind, Round};
 
 use super::memory::Operand;
+use super::simd::Binary;
 use super::{Env, Fault, cast, simd, threads};
 
 /// Elements evaluated at once: a dozen registers of this size stay in the first cache.
@@ -22,6 +23,88 @@ pub(super) struct Program<'a> {
     round: Round,
     /// Use the table's functions rather than vectorized approximations.
     wide: bool,
+    /// Constants and loads that only vectorized functions use, as their second argument: one bit per
+    /// instruction. Where such a value is the same for a whole block it is not written out.
+    immediate: u64,
+    /// What the program ends with, when it is one of the usual activations.
+    clamp: Option<Clamp>,
+}
+
+/// The end of a program that only limits the value of an instruction.
+struct Clamp {
+    of: usize,
+    low: f32,
+    high: f32,
+}
+
+impl Clamp {
+    fn of(prog: &MapProg, wide: bool) -> Option<Clamp> {
+        let mut clamp = Clamp { of: prog.instrs.len() - 1, low: f32::NEG_INFINITY, high: f32::INFINITY };
+        if wide || prog.instrs.len() > 64 {
+            return None;
+        }
+        // From the end: an earlier limit acts before the later ones.
+        loop {
+            let instr = &prog.instrs[clamp.of];
+            let limit = match instr.op {
+                MapOp::Fn(MapFn::Relu) if instr.kind == Kind::F32 => (MapFn::Max, 0.0),
+                MapOp::Fn(f @ (MapFn::Max | MapFn::Min)) if instr.kind == Kind::F32 => {
+                    match prog.instrs[usize::from(instr.args[1])].op {
+                        MapOp::Const(bits) if !f32::from_bits(bits).is_nan() => (f, f32::from_bits(bits)),
+                        _ => break,
+                    }
+                }
+                _ => break,
+            };
+            match limit {
+                (MapFn::Max, low) => clamp.low = low.clamp(clamp.low, clamp.high),
+                (_, high) => clamp.high = high.clamp(clamp.low, clamp.high),
+            }
+            clamp.of = usize::from(instr.args[0]);
+        }
+        // What lies between is not evaluated: it must be these limits and their constants.
+        let skipped = &prog.instrs[clamp.of + 1..];
+        let limits = skipped.iter().filter(|i| !matches!(i.op, MapOp::Const(_))).count();
+        let chain = skipped
+            .iter()
+            .all(|i| matches!(i.op, MapOp::Const(_) | MapOp::Fn(MapFn::Relu | MapFn::Max | MapFn::Min)));
+        (limits > 0 && chain).then_some(clamp)
+    }
+}
+
+/// Bits of [`Program::immediate`].
+fn immediate(prog: &MapProg, wide: bool) -> u64 {
+    let count = prog.instrs.len();
+    if wide || count > 64 {
+        return 0;
+    }
+    let value = |at: u16| matches!(prog.instrs[usize::from(at)].op, MapOp::Const(_) | MapOp::Load(_));
+    let mut bits = 0u64;
+    for (at, instr) in prog.instrs.iter().enumerate() {
+        bits |= u64::from(value(at as u16) && at + 1 < count) << at;
+        let args = &instr.args[..instr.op.arity()];
+        for &arg in if binary(prog, instr).is_some() { &args[..1] } else { args } {
+            bits &= !(1 << arg);
+        }
+    }
+    bits
+}
+
+/// The vectorized function that an instruction is, if any.
+fn binary(prog: &MapProg, instr: &Instr) -> Option<Binary> {
+    let MapOp::Fn(f) = instr.op else { return None };
+    if prog.instrs[usize::from(instr.args[0])].kind != Kind::F32 {
+        return None;
+    }
+    match f {
+        MapFn::Add => Some(Binary::Add),
+        MapFn::Sub => Some(Binary::Sub),
+        MapFn::Mul => Some(Binary::Mul),
+        MapFn::Div => Some(Binary::Div),
+        MapFn::Max => Some(Binary::Max),
+        MapFn::Min => Some(Binary::Min),
+        _ => None,
+    }
 }
 
 impl<'a> Program<'a> {
@@ -51,7 +134,10 @@ impl<'a> Program<'a> {
         if let Some(load) = loads.iter().find(|load| load.dims() != dims) {
             return Err(Fault::program(format!("operand extents {:?} differ from {dims:?}", load.dims())));
         }
-        Ok(Program { prog, values: env.values, dims, loads, given, round, wide: env.wide })
+        let immediate = immediate(prog, env.wide);
+        let clamp = Clamp::of(prog, env.wide);
+        let wide = env.wide;
+        Ok(Program { prog, values: env.values, dims, loads, given, round, wide, immediate, clamp })
     }
 
     /// Words that [`Program::run`] needs for its registers.
@@ -88,21 +174,37 @@ impl<'a> Program<'a> {
 
     fn block(&self, start: usize, given: &[&[u32]], registers: &mut [u32], out: &mut [u32]) {
         let n = out.len();
-        let last = self.prog.instrs.len() - 1;
-        for (at, instr) in self.prog.instrs.iter().enumerate() {
+        let last = self.clamp.as_ref().map_or(self.prog.instrs.len() - 1, |clamp| clamp.of);
+        // Instructions whose value is the first word of their register.
+        let mut single = 0u64;
+        for (at, instr) in self.prog.instrs.iter().enumerate().take(last + 1) {
             let (before, rest) = registers.split_at_mut(at * BLOCK);
             let result = if at == last { &mut *out } else { &mut rest[..n] };
             let arg = |i: usize| {
                 let from = usize::from(instr.args[i]);
                 self.direct(from, start, n, given).unwrap_or(&before[from * BLOCK..from * BLOCK + n])
             };
+            let immediate = at < 64 && self.immediate >> at & 1 == 1;
             match instr.op {
                 MapOp::Load(number) => match self.direct(at, start, n, given) {
                     Some(values) if at == last => result.copy_from_slice(values),
                     // Read in place by the instructions that use it.
                     Some(_) => {}
-                    None => self.loads[usize::from(number) - self.given].load(start, result),
+                    None => {
+                        let load = &self.loads[usize::from(number) - self.given];
+                        match immediate.then(|| load.single(start, n)).flatten() {
+                            Some(value) => {
+                                result[0] = value;
+                                single |= 1 << at;
+                            }
+                            None => load.load(start, result),
+                        }
+                    }
                 },
+                MapOp::Const(bits) if immediate => {
+                    result[0] = bits;
+                    single |= 1 << at;
+                }
                 MapOp::Const(bits) => result.fill(bits),
                 MapOp::Scalar(number) => {
                     result.fill(self.prog.scalars[usize::from(number)].eval(self.values) as i32 as u32);
@@ -116,6 +218,22 @@ impl<'a> Program<'a> {
                 MapOp::Fn(f) => {
                     let kind = self.prog.instrs[usize::from(instr.args[0])].kind;
                     let a = arg(0);
+                    if !self.wide
+                        && let Some(binary) = binary(self.prog, instr)
+                    {
+                        let (a, out) = (bytemuck::cast_slice(a), bytemuck::cast_slice_mut(result));
+                        let b = usize::from(instr.args[1]);
+                        if b < 64 && single >> b & 1 == 1 {
+                            if let (Some(clamp), true, Binary::Add) = (&self.clamp, at == last, binary) {
+                                let b = f32::from_bits(before[b * BLOCK]);
+                                return simd::add_clamp(a, b, clamp.low, clamp.high, out);
+                            }
+                            simd::binary_scalar(binary, a, f32::from_bits(before[b * BLOCK]), out);
+                        } else {
+                            simd::binary(binary, a, bytemuck::cast_slice(arg(1)), out);
+                        }
+                        continue;
+                    }
                     if !self.wide && kind == Kind::F32 && fast(f, a, result) {
                         continue;
                     }
@@ -126,6 +244,9 @@ impl<'a> Program<'a> {
                     f.apply(kind, a, b, c, result);
                 }
             }
+        }
+        if let Some(clamp) = &self.clamp {
+            simd::clamp(bytemuck::cast_slice_mut(out), clamp.low, clamp.high);
         }
     }
 
@@ -162,6 +283,9 @@ fn fast(f: MapFn, x: &[u32], out: &mut [u32]) -> bool {
         MapFn::Sigmoid => simd::sigmoid_all(x, out),
         MapFn::Silu => simd::silu_all(x, out),
         MapFn::GeluTanh => simd::gelu_tanh_all(x, out),
+        MapFn::Relu => simd::relu_all(x, out),
+        MapFn::Erf => simd::erf_all(x, out),
+        MapFn::Gelu => simd::gelu_all(x, out),
         _ => return false,
     }
     true

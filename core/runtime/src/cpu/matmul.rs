@@ -6,7 +6,7 @@ use crate::step::{Kind, Norm, Round};
 use super::gemm::{Arithmetic, Gemm, Part, Runs};
 use super::map::Program;
 use super::matvec::{self, MAX_ROWS, Rows};
-use super::memory::{Operand, grow};
+use super::memory::{Data, Operand, grow};
 use super::simd::COLUMNS;
 use super::{Env, Fault, cast, norm, threads};
 
@@ -45,8 +45,23 @@ impl<'a> Columns<'a> {
             }
             return;
         }
-        // Sixteen columns are loaded along k, then interleaved.
+        // Sixteen columns are loaded along k, or read in place, then interleaved.
         const GROUP: usize = 16;
+        if self.stride[0] == 1
+            && let Data::Word(bytes) = self.operand.data
+            && let Ok(words) = bytemuck::try_cast_slice::<u8, f32>(bytes)
+        {
+            for first in (0..columns).step_by(GROUP) {
+                let mut lines = [&[] as &[f32]; GROUP];
+                let count = GROUP.min(columns - first);
+                for (j, line) in lines.iter_mut().enumerate().take(count) {
+                    let at = self.at(batch, from, column + first + j);
+                    *line = &words[at..at + depth];
+                }
+                interleave(&lines[..count], depth, first, panel);
+            }
+            return;
+        }
         threads::scratch(GROUP * depth, |lines| {
             for first in (0..columns).step_by(GROUP) {
                 let count = GROUP.min(columns - first);
@@ -54,20 +69,22 @@ impl<'a> Columns<'a> {
                     let at = self.at(batch, from, column + first + j);
                     self.operand.load_run(at, self.stride[0], line);
                 }
-                interleave(&lines[..count * depth], depth, first, panel);
+                let mut all = [&[] as &[f32]; GROUP];
+                all.iter_mut().zip(lines.chunks_exact(depth)).for_each(|(slot, line)| *slot = line);
+                interleave(&all[..count], depth, first, panel);
             }
         });
     }
 }
 
-/// Writes lines of `depth` elements as columns `first..` of a panel.
-fn interleave(lines: &[f32], depth: usize, first: usize, panel: &mut [f32]) {
-    // Sixteen elements of every line at a time, so that the panel's lines are still cached.
-    const STEP: usize = 16;
+/// Writes at most sixteen lines of `depth` elements as columns `first..` of a panel.
+fn interleave(lines: &[&[f32]], depth: usize, first: usize, panel: &mut [f32]) {
+    // Some elements of every line at a time, so that the panel's lines are still cached.
+    const STEP: usize = 64;
     for from in (0..depth).step_by(STEP) {
         let to = depth.min(from + STEP);
         let part = &mut panel[from * COLUMNS..to * COLUMNS];
-        for (j, line) in lines.chunks_exact(depth).enumerate() {
+        for (j, line) in lines.iter().enumerate() {
             for (row, &value) in part.chunks_exact_mut(COLUMNS).zip(&line[from..to]) {
                 row[first + j] = value;
             }

@@ -140,6 +140,18 @@ impl<'a> Operand<'a> {
         });
     }
 
+    /// The value of the elements `start..start + len` when a broadcast axis makes them one.
+    pub fn single(&self, start: usize, len: usize) -> Option<u32> {
+        if let (Some(&dim), Some(&stride)) = (self.merged.dims().last(), self.merged.strides().last())
+            && (stride != 0 || start % dim.max(1) + len > dim)
+        {
+            return None;
+        }
+        let mut one = [0];
+        self.load(start, &mut one);
+        Some(one[0])
+    }
+
     /// [`Operand::load`] of float elements.
     pub fn load_f32(&self, start: usize, out: &mut [f32]) {
         self.load(start, bytemuck::cast_slice_mut(out));
@@ -184,7 +196,7 @@ impl<'a> Operand<'a> {
         let Data::Word(bytes) = self.data else { return false };
         let merged = &self.merged;
         let rank = merged.dims().len();
-        if rank < 2 || merged.strides()[rank - 2] != 1 || merged.dims()[rank - 1] < LINES {
+        if out.is_empty() || rank < 2 || merged.strides()[rank - 2] != 1 || merged.dims()[rank - 1] < LINES {
             return false;
         }
         let (lines, n) = (merged.dims()[rank - 2], merged.dims()[rank - 1]);

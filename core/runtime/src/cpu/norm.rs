@@ -34,9 +34,7 @@ pub(super) fn normalize(
                 let mean = if norm.center { simd::sum(out) / n as f32 } else { 0.0 };
                 let variance = simd::deviation(out, mean) / n as f32;
                 let inverse = 1.0 / (variance + norm.eps).sqrt();
-                for ((o, gain), shift) in out.iter_mut().zip(&*gain).zip(&*shift) {
-                    *o = (*o - mean) * inverse * gain + shift;
-                }
+                simd::normal_all(out, mean, inverse, gain, shift);
             }
         });
     });

@@ -61,6 +61,10 @@ pub(super) fn pad(
     }
     let last = rank - 1;
     let (n, shift) = (x.dim(last), first[last]);
+    if let (PadMode::Constant, true, Some(words)) = (mode, rank >= 2, x.words()) {
+        pad_planes(words, x.dims(), &first[..rank], value, dims, out);
+        return Ok(());
+    }
     threads::rows(out, dims[last], dims[last], |row, out| {
         let mut rest = row;
         let mut coords = [0usize; MAX_RANK];
@@ -78,4 +82,38 @@ pub(super) fn pad(
         }
     });
     Ok(())
+}
+
+/// Pads row-major words of rank 2 and more with a constant, by planes of the last two axes.
+fn pad_planes(x: &[u32], have: &[usize], first: &[usize], value: u32, dims: &[usize], out: &mut [u32]) {
+    let outer = dims.len() - 2;
+    let (h, w) = (have[outer], have[outer + 1]);
+    let (above, left) = (first[outer], first[outer + 1]);
+    let (lines, width) = (dims[outer], dims[outer + 1]);
+    threads::rows(out, lines * width, lines * width, |plane, out| {
+        let (mut rest, mut from, mut step) = (plane, 0, 1);
+        for axis in (0..outer).rev() {
+            match source(PadMode::Constant, rest % dims[axis], first[axis], have[axis]) {
+                Some(at) => from += at * step,
+                None => return out.fill(value),
+            }
+            rest /= dims[axis];
+            step *= have[axis];
+        }
+        if h == 0 || w == 0 {
+            return out.fill(value);
+        }
+        let x = &x[from * h * w..(from + 1) * h * w];
+        let (top, rest) = out.split_at_mut(above * width);
+        let (middle, bottom) = rest.split_at_mut(h * width);
+        top.fill(value);
+        for (line, x) in middle.chunks_exact_mut(width).zip(x.chunks_exact(w)) {
+            let (before, line) = line.split_at_mut(left);
+            let (line, after) = line.split_at_mut(w);
+            before.fill(value);
+            line.copy_from_slice(x);
+            after.fill(value);
+        }
+        bottom.fill(value);
+    });
 }

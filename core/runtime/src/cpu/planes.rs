@@ -3,7 +3,7 @@
 use super::gemm::Runs;
 use super::memory::grow;
 use super::pool::Axis;
-use super::{Fault, threads};
+use super::{Fault, simd, threads};
 
 /// Positions computed at once: they stay in the first cache on their way to the result.
 const STRIP: usize = 2048;
@@ -43,40 +43,71 @@ impl Planes {
             lines: axes[1].output,
             plane: dims[1] * dims[2],
             planes: axes[0].output,
-        };
+        }
+        .joined();
         let channel = plane * phases.iter().product::<usize>();
         Planes { axes: *axes, dims, phases, taps: taps.collect(), channel, positions }
     }
 
+    /// Whether channels are read as they lie.
+    fn whole(&self) -> bool {
+        self.axes.iter().all(|a| a.stride == 1)
+    }
+
+    /// Elements of a channel of the input.
+    fn input(&self) -> usize {
+        self.axes.iter().map(|a| a.input).product()
+    }
+
     /// The channels of `x`: as they lie, or split into phases in `buffer`.
     pub fn split<'b>(&self, x: &'b [u32], buffer: &'b mut Vec<u32>) -> Result<&'b [u32], Fault> {
-        let [d, h, w] = &self.axes;
-        let input = d.input * h.input * w.input;
-        if self.axes.iter().all(|a| a.stride == 1) || input == 0 {
+        let input = self.input();
+        if self.whole() || input == 0 {
             return Ok(x);
         }
         let count = x.len() / input * self.channel;
         grow(buffer, count)?;
         let buffer = &mut buffer[..count];
         threads::rows(buffer, self.channel, self.channel * 2, |channel, out| {
-            let x = &x[channel * input..(channel + 1) * input];
-            let first = |axis: usize, phase: usize| phase * self.axes[axis].dilation % self.axes[axis].stride;
-            for (line, out) in out.chunks_exact_mut(self.dims[2]).enumerate() {
-                let (line, ih) = (line / self.dims[1], line % self.dims[1]);
-                let (phase, id) = (line / self.dims[0], line % self.dims[0]);
-                let (pd, ph) = (phase / (self.phases[1] * self.phases[2]), phase / self.phases[2]);
-                let (id, ih) = (id * d.stride + first(0, pd), ih * h.stride + first(1, ph % self.phases[1]));
-                // Where the extent is no multiple of the stride a phase ends earlier; no result reads
-                // beyond.
-                if id >= d.input || ih >= h.input {
-                    out.fill(0);
-                    continue;
-                }
-                let x = &x[(id * h.input + ih) * w.input..][..w.input];
-                pick(&x[first(2, phase % self.phases[2]).min(w.input)..], w.stride, out);
-            }
+            self.phases(&x[channel * input..(channel + 1) * input], out);
         });
         Ok(buffer)
+    }
+
+    /// Hands channel number `channel` of `x` to `f`: as it lies, or split into phases.
+    pub fn channel_of(&self, x: &[f32], channel: usize, f: impl FnOnce(&[f32])) {
+        let x = &x[channel * self.input()..(channel + 1) * self.input()];
+        if self.whole() {
+            return f(x);
+        }
+        threads::scratch(self.channel, |split| {
+            self.phases(bytemuck::cast_slice(x), bytemuck::cast_slice_mut(split));
+            f(split);
+        });
+    }
+
+    /// Splits one channel into phases.
+    fn phases(&self, x: &[u32], out: &mut [u32]) {
+        let [d, h, w] = &self.axes;
+        let first = |axis: usize, phase: usize| phase * self.axes[axis].dilation % self.axes[axis].stride;
+        let mut lines = out.chunks_exact_mut(self.dims[2]);
+        let [pd, ph, pw] = self.phases;
+        for phase in 0..pd * ph * pw {
+            let (d0, h0) = (first(0, phase / (ph * pw)), first(1, phase / pw % ph));
+            let w0 = first(2, phase % pw).min(w.input);
+            for id in (0..self.dims[0]).map(|i| i * d.stride + d0) {
+                for (ih, out) in (0..self.dims[1]).map(|i| i * h.stride + h0).zip(&mut lines) {
+                    // Where the extent is no multiple of the stride a phase ends earlier; no result
+                    // reads beyond.
+                    if id < d.input && ih < h.input {
+                        let line = (id * h.input + ih) * w.input;
+                        pick(&x[line + w0..line + w.input], w.stride, out);
+                    } else {
+                        out.fill(0);
+                    }
+                }
+            }
+        }
     }
 
     /// Computes one plane of results strip by strip: `compute(position, sums)` fills the positions
@@ -126,14 +157,7 @@ fn pick(x: &[u32], stride: usize, out: &mut [u32]) {
     let (picked, rest) = out.split_at_mut(count);
     rest.fill(0);
     if stride == 2 {
-        // The compiler makes shuffles of pairs.
-        let pairs = x.chunks_exact(2);
-        if let ([last], Some(o)) = (pairs.remainder(), picked.last_mut()) {
-            *o = *last;
-        }
-        for (o, pair) in picked.iter_mut().zip(pairs) {
-            *o = pair[0];
-        }
+        simd::evens(x, picked);
     } else {
         for (o, &x) in picked.iter_mut().zip(x.iter().step_by(stride)) {
             *o = x;

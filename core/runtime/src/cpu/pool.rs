@@ -94,15 +94,13 @@ pub(super) fn pool(
     let [d, h, w] = axes;
     let (input, output) = (d.input * h.input * w.input, d.output * h.output * w.output);
     let (kind, wide) = (x.kind, env.wide);
-    let scratch = &mut *env.scratch;
-    let values = x.dense(&mut scratch.a)?;
+    let values = x.dense(&mut env.scratch.a)?;
     if out.is_empty() {
         return Ok(());
     }
     if kind == Kind::F32 && !wide && axes.iter().all(Axis::inside) && axes.iter().all(|a| a.kernel > 0) {
         let planes = Planes::new(&axes);
-        let values = bytemuck::cast_slice(planes.split(values, &mut scratch.e)?);
-        whole_windows(&planes, op, values, out);
+        whole_windows(&planes, op, bytemuck::cast_slice(values), out);
         return Ok(());
     }
     let taps = d.kernel.saturating_mul(h.kernel).saturating_mul(w.kernel);
@@ -139,19 +137,20 @@ pub(super) fn pool(
 fn whole_windows(planes: &Planes, op: ReduceOp, x: &[f32], out: &mut [u32]) {
     let size = planes.positions.count();
     threads::rows(out, size, size.saturating_mul(planes.taps.len()), |plane, out| {
-        let x = &x[plane * planes.channel..(plane + 1) * planes.channel];
         let out: &mut [f32] = bytemuck::cast_slice_mut(out);
-        let compute = |from: usize, sums: &mut [f32]| {
-            for (i, tap) in planes.taps.iter().enumerate() {
-                let x = &x[from + tap..from + tap + sums.len()];
-                match (i, op) {
-                    (0, _) => sums.copy_from_slice(x),
-                    (_, ReduceOp::Max) => simd::max_into(x, sums),
-                    _ => simd::add_into(x, sums),
+        planes.channel_of(x, plane, |x| {
+            let compute = |from: usize, sums: &mut [f32]| {
+                for (i, tap) in planes.taps.iter().enumerate() {
+                    let x = &x[from + tap..from + tap + sums.len()];
+                    match (i, op) {
+                        (0, _) => sums.copy_from_slice(x),
+                        (_, ReduceOp::Max) => simd::max_into(x, sums),
+                        _ => simd::add_into(x, sums),
+                    }
                 }
-            }
-        };
-        planes.strips(compute, |at, results| out[at..at + results.len()].copy_from_slice(results));
+            };
+            planes.strips(compute, |at, results| out[at..at + results.len()].copy_from_slice(results));
+        });
     });
 }
 

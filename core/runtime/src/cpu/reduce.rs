@@ -178,12 +178,21 @@ pub(super) fn scan(
                     *x = (sum as f32).to_bits();
                 }
             }
-            Kind::F32 => fold(bytemuck::cast_slice_mut(out), |a: f32, b| match op {
-                ReduceOp::Product => a * b,
-                ReduceOp::Min => a.min(b),
-                ReduceOp::Max => a.max(b),
-                _ => a + b,
-            }),
+            Kind::F32 => {
+                let out: &mut [f32] = bytemuck::cast_slice_mut(out);
+                // What there is before any number: NaN in front is skipped as well.
+                match (op, out.first_mut()) {
+                    (ReduceOp::Min, Some(x)) if x.is_nan() => *x = f32::INFINITY,
+                    (ReduceOp::Max, Some(x)) if x.is_nan() => *x = f32::NEG_INFINITY,
+                    _ => {}
+                }
+                fold(out, |a: f32, b| match op {
+                    ReduceOp::Product => a * b,
+                    ReduceOp::Min => a.min(b),
+                    ReduceOp::Max => a.max(b),
+                    _ => a + b,
+                })
+            }
             Kind::I32 => fold(bytemuck::cast_slice_mut(out), |a: i32, b| match op {
                 ReduceOp::Product => a.wrapping_mul(b),
                 ReduceOp::Min => a.min(b),

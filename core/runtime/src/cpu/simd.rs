@@ -26,6 +26,19 @@ pub(super) struct Scales<'a> {
     pub block: usize,
 }
 
+/// Functions of two floats.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    /// NaN propagates; ties give the first.
+    Max,
+    /// NaN propagates; ties give the first.
+    Min,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     #[cfg(target_arch = "x86_64")]
@@ -94,6 +107,22 @@ compiled! {
     fn silu_all(x: &[f32], out: &mut [f32]);
     /// Gaussian error linear unit by tanh.
     fn gelu_tanh_all(x: &[f32], out: &mut [f32]);
+    /// Error function.
+    fn erf_all(x: &[f32], out: &mut [f32]);
+    /// Gaussian error linear unit.
+    fn gelu_all(x: &[f32], out: &mut [f32]);
+    /// out = max(x, 0); NaN propagates, −0 stays
+    fn relu_all(x: &[f32], out: &mut [f32]);
+    /// out = f(a, b)
+    fn binary(f: Binary, a: &[f32], b: &[f32], out: &mut [f32]);
+    /// out = f(a, b)
+    fn binary_scalar(f: Binary, a: &[f32], b: f32, out: &mut [f32]);
+    /// out = min(max(a + b, low), high); NaN stays
+    fn add_clamp(a: &[f32], b: f32, low: f32, high: f32, out: &mut [f32]);
+    /// x = min(max(x, low), high); NaN stays
+    fn clamp(x: &mut [f32], low: f32, high: f32);
+    /// x = (x − mean)·inverse·gain + shift
+    fn normal_all(x: &mut [f32], mean: f32, inverse: f32, gain: &[f32], shift: &[f32]);
     /// Replaces x by e^(x − max); their sum.
     fn exp_sum(x: &mut [f32], max: f32) -> f32;
     /// Sum.
@@ -104,6 +133,8 @@ compiled! {
     fn max(x: &[f32]) -> f32;
     /// y = the larger of x and y, NaN if one is
     fn max_into(x: &[f32], y: &mut [f32]);
+    /// out[i] = x[2 i]
+    fn evens(x: &[u32], out: &mut [u32]);
     /// y += x
     fn add_into(x: &[f32], y: &mut [f32]);
     /// Two codes per byte, the first in the low half.
@@ -256,7 +287,7 @@ pub(super) fn panel(
 pub(super) fn window_sums(x: &[f32], taps: &[usize], weights: &[f32], out: &mut [f32]) {
     let reach = taps.iter().max().copied().unwrap_or(0);
     assert!(taps.len() == weights.len() && reach <= x.len() && x.len() - reach >= out.len());
-    pick!(window_sums(x, taps, weights, out), { vector::window_sums::<NATIVE_FMA>(x, taps, weights, out) })
+    pick!(window_sums(x, taps, weights, out), vector::window_sums::<NATIVE_FMA>(x, taps, weights, out))
 }
 
 /// The algorithms that both x86 sets share, over the module's `V`, `LANES` and primitives.

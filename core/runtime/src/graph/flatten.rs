@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::expr::{Bounds, Expr};
 use crate::facts::{Dyadic, Fact, MAX_CONTENT, integer_range, is_integer, kind_of};
 use crate::host;
+use crate::image::ImageDescriptor;
 use crate::ndarray::NDArray;
 use crate::ops::{self, Fault, HOST, Op};
 
@@ -115,10 +116,9 @@ impl<'a> Builder<'a> {
             }
             Type::Handle(inner) => self.type_fact(*inner),
             Type::Token => Some(Fact::token()),
-            Type::Image { fourcc, height, width, .. } => {
-                let shape = crate::image::tensor_shape(*fourcc, *height, *width)?;
-                let dims = shape.into_iter().map(|d| Expr::from(i64::try_from(d).unwrap_or(i64::MAX)));
-                Some(Fact::new(coreai_asset::ElementType::UI8, dims.collect()))
+            ty @ Type::Image { .. } => {
+                let shape = ImageDescriptor::of(ty)?.shape()?;
+                Some(Fact::new(coreai_asset::ElementType::UI8, shape.into_iter().map(Expr::from).collect()))
             }
             _ => None,
         }

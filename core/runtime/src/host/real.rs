@@ -9,7 +9,8 @@ pub(super) fn unary(stem: &str) -> Option<fn(f64) -> f64> {
     Some(match stem {
         "abs" => f64::abs,
         "acos" => f64::acos,
-        "acosh" => libm::acosh,
+        // libm gives numbers for some below 1.
+        "acosh" => |x| if x < 1.0 { f64::NAN } else { libm::acosh(x) },
         "asin" => f64::asin,
         "asinh" => libm::asinh,
         "atan" => f64::atan,

@@ -11,7 +11,7 @@ use crate::graph::Val;
 use crate::map::{Instr, MapOp, MapProg};
 use crate::ndarray::NDArray;
 use crate::ops::{Fault, constant};
-use crate::step::{BufferId, Kernel, Kind, QuantFormat, QuantSource, Role, Round, Storage, View};
+use crate::step::{Buffer, BufferId, Kernel, Kind, QuantFormat, QuantSource, Role, Round, Storage, View};
 
 impl Lower<'_> {
     /// A view of a constant or of a value that only the host knows.
@@ -130,7 +130,8 @@ impl Lower<'_> {
     pub fn host_floats(&mut self, values: &[f32], dims: Vec<Expr>) -> View {
         let bytes: Arc<Vec<u8>> = Arc::new(bytemuck::cast_slice(values).to_vec());
         let role = Role::Host(bytes.clone());
-        if let Some(at) = self.plan.buffers.iter().position(|b| b.role == role && b.kind == Kind::F32) {
+        let same = |b: &Buffer| b.kind == Kind::F32 && b.storage == Storage::Word;
+        if let Some(at) = self.plan.buffers.iter().position(|b| b.role == role && same(b)) {
             return View::whole(BufferId(at as u32), dims);
         }
         let id = self.buffer(Role::Host(bytes), Kind::F32, Storage::Word, Expr::from(values.len()));

@@ -9,7 +9,7 @@ use crate::facts::is_integer;
 use crate::graph::Val;
 use crate::map::{Instr, MapFn, MapOp};
 use crate::ops::Fault;
-use crate::step::{Kind, View};
+use crate::step::{Kind, Round, View};
 
 /// An operand of an expression.
 #[derive(Clone, Debug)]
@@ -104,16 +104,16 @@ impl Lower<'_> {
     }
 
     /// Emits an expression over extents `dims` into `dest`, which has them, as a step of its own.
-    /// `out` names the dtype that decides the rounding.
+    /// `out` names the dtype that decides the rounding; parts of a larger result are not rounded.
     pub fn expression_into(
         &mut self,
         terms: &[Term],
         dims: &[Expr],
         dest: View,
-        out: Val,
+        out: Option<Val>,
         body: impl FnOnce(&mut Body, &[u16]),
     ) -> Result<(), Fault> {
-        let round = self.round(self.fact(out).element);
+        let round = out.map_or(Round::None, |v| self.round(self.fact(v).element));
         let lazy = self.compose(terms, dims.to_vec(), body)?;
         self.emit_lazy(lazy, dest, round)
     }

@@ -7,7 +7,7 @@ use super::expression::{Term, narrowing};
 use super::{Lower, Repr};
 use crate::expr::Expr;
 use crate::facts::{Assumptions, kind_of};
-use crate::graph::Val;
+use crate::graph::{Source, Val};
 use crate::map::{Instr, MapOp, MapProg};
 use crate::ops::Fault;
 use crate::step::{BufferId, Kernel, Kind, Norm, Round, Storage, View};
@@ -82,21 +82,24 @@ impl Lower<'_> {
                 ElementType::F8E5M2 | ElementType::F8E4M3FN | ElementType::F4E2M1FN | ElementType::F8E8M0FN
             )
         };
-        if is_long(to) && kind_of(from).is_some_and(|k| k != Kind::F32) {
+        let widening = match (crate::facts::integer_range(from), crate::facts::integer_range(to)) {
+            (Some(f), Some(t)) => f.0 >= t.0 && f.1 <= t.1,
+            _ => false,
+        };
+        if is_long(to) && widening && kind_of(from).is_some() {
             // Registers hold the value; what reads it as 64 bits says that it cannot, except a cast.
-            let view = self.view(x)?;
-            self.define(out, view);
+            if self.fact(x).content.is_none() {
+                let view = self.view(x)?;
+                self.define(out, view);
+            }
             return Ok(());
         }
         if is_long(from) {
             return self.cast_back(x, out, to);
         }
         let (a, b) = (self.kind(from)?, self.kind(to)?);
-        let widening = match (crate::facts::integer_range(from), crate::facts::integer_range(to)) {
-            (Some(f), Some(t)) => f.0 >= t.0 && f.1 <= t.1,
-            _ => false,
-        };
         if b == Kind::F32
+            && !small(to)
             && let Some(values) = self.host_values(x)
         {
             return self.define_host(out, &values);
@@ -114,7 +117,16 @@ impl Lower<'_> {
     fn cast_back(&mut self, x: Val, out: Val, to: ElementType) -> Result<(), Fault> {
         let kind = self.kind(to)?;
         let Some(Repr::View(view)) = self.reprs[x.0 as usize].clone() else {
-            return Err(Fault::unsupported("64-bit integers that are not shape arithmetic"));
+            // Known to the host as the value before the cast.
+            let producer = match self.graph.sources[x.0 as usize] {
+                Source::Node(at) => self.graph.nodes.get(at),
+                _ => None,
+            };
+            let before = producer.filter(|n| &*n.name == "primitive.cast_v1").and_then(|n| n.inputs.first());
+            return match before.map(|v| (*v, self.fact(*v).element)) {
+                Some((v, from)) if from != self.fact(x).element => self.cast(v, out, from, to),
+                _ => Err(Fault::unsupported("64-bit integers that are not shape arithmetic")),
+            };
         };
         let same = self.plan.buffer(&view).kind == kind && to.bits() >= 32;
         if same {

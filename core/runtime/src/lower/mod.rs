@@ -183,7 +183,9 @@ impl Lower<'_> {
         for (i, (name, v)) in graph.inputs.iter().enumerate() {
             let fact = graph.fact(*v);
             let mut buffer = None;
-            if self.uses[v.0 as usize] > 0 {
+            // Of types that registers lack the host may know the elements: their readers go there.
+            let known = fact.content.is_some() && kind_of(fact.element).is_none();
+            if self.uses[v.0 as usize] > 0 && !known {
                 let kind = self.kind(fact.element)?;
                 let id = self.buffer(Role::Input(i), kind, Storage::Word, fact.elements());
                 self.reprs[v.0 as usize] = Some(Repr::View(View::whole(id, fact.dims.clone())));

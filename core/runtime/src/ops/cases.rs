@@ -34,6 +34,10 @@ pub const NUMBERS: &[ElementType] = &[F32, F32, F16, BF16, F8E4M3FN, SI32, UI32,
 /// Everything that a copy may meet.
 pub const ANY: &[ElementType] =
     &[F32, F16, BF16, F8E5M2, F8E4M3FN, SI32, UI32, SI16, UI16, SI8, UI8, SI4, UI4, UI2, Bool];
+/// Numbers of at least 16 bits.
+pub const WORDS: &[ElementType] = &[F32, F16, BF16, SI32, UI32, SI16, UI16];
+/// Numbers whose quotients are as exact in registers as in their type when they are rounded down.
+pub const QUOTIENTS: &[ElementType] = &[F32, F16, SI32, UI32, SI16, UI16, SI8, UI8];
 /// Truth values.
 pub const TRUTH: &[ElementType] = &[Bool];
 

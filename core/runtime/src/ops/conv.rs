@@ -151,7 +151,7 @@ impl Op for ConvTranspose {
             let [batch, groups, each] = [2, 3, 4].map(|n| 1 + d.rng.below(n));
             let channels = d.rng.pick(&[1, 2, 3, 16]);
             let (kernel, stride, dilation) = (drawn(d, 1, 3), drawn(d, 1, 3), drawn(d, 1, 2));
-            let (size, padding, extra) = (drawn(d, 2, 6), drawn(d, 0, 1), drawn(d, 0, 1));
+            let (size, padding, extra) = (drawn(d, 3, 6), drawn(d, 0, 1), drawn(d, 0, 1));
             let extra: Vec<usize> = extra.iter().zip(&stride).map(|(e, s)| *e.min(&(s - 1))).collect();
             let x = d.data(element, &[vec![batch, groups * each], size].concat());
             let w = d.data(element, &[vec![groups * each, channels], kernel].concat());
@@ -233,6 +233,9 @@ impl Op for Pool {
             let max = d.name.contains("max");
             d.at_most(if max { Spice::Special } else { Spice::Wide });
             let (kernel, stride, dilation) = (drawn(d, 1, 3), drawn(d, 1, 3), drawn(d, 1, 2));
+            // Farther steps may miss the input altogether, which is an error.
+            let spans = kernel.iter().zip(&dilation).map(|(k, d)| (k - 1) * d + 1);
+            let stride: Vec<usize> = stride.iter().zip(spans).map(|(s, span)| *s.min(&span)).collect();
             let spare = drawn(d, 0, 6);
             let size = (0..kernel.len()).map(|i| (kernel[i] - 1) * dilation[i] + 1 + spare[i]);
             let lead = [2, 5].map(|n| 1 + d.rng.below(n)).to_vec();

@@ -3,7 +3,7 @@
 use coreai_asset::{Attribute, ElementType};
 
 #[cfg(test)]
-use super::cases::{ANY, Call, Case, FLOATS, INTS, NUMBERS, Spice, TRUTH};
+use super::cases::{ANY, Call, Case, FLOATS, INTS, NUMBERS, QUOTIENTS, Spice, TRUTH, WORDS};
 use super::{Fault, InferCx, Op};
 use crate::expr::{Expr, Func};
 use crate::facts::{Dyadic, Fact, integer_range, is_integer, kind_of};
@@ -205,7 +205,8 @@ impl Op for Row {
                 Not => ElementType::Bool,
                 And | Or | Xor if d.name.contains("logical") => ElementType::Bool,
                 And | Or | Xor => d.element(INTS),
-                Abs | Relu | Round | Add | Sub | Mul | Div | FloorDiv | Mod | Pow => d.element(NUMBERS),
+                FloorDiv => d.element(QUOTIENTS),
+                Abs | Relu | Round | Add | Sub | Mul | Div | Mod | Pow => d.element(NUMBERS),
                 Select | Equal | NotEqual => d.element(ANY),
                 Max | Min | Greater => d.element(NUMBERS),
                 _ => d.element(FLOATS),
@@ -222,7 +223,11 @@ impl Op for Row {
                     d.data(element, &dims)
                 })
                 .collect();
-            let result = if cast {
+            // Registers do not tell a cast of an integer, which saturates, from one of a float, which does not.
+            let small = cast && integer_range(element).is_some_and(|(_, high)| high > 255);
+            let result = if small {
+                d.element(WORDS)
+            } else if cast {
                 d.element(ANY)
             } else if truth {
                 ElementType::Bool
@@ -414,15 +419,8 @@ mod tests {
         let inputs = [fact(a), fact(b)];
         let declared = [Fact::new(ElementType::UI32, vec![Expr::one()])];
         let name = "primitive.sub_v1";
-        let mut cx = InferCx {
-            name,
-            inputs: &inputs,
-            attrs: &[],
-            region: None,
-            composite: None,
-            declared: &declared,
-            shapes,
-        };
+        let mut cx =
+            InferCx { name, inputs: &inputs, region: None, composite: None, declared: &declared, shapes };
         let facts = super::super::find(name)?.infer(&mut cx).ok()?;
         facts[0].content.as_ref().map(|c| c.to_vec())
     }

@@ -12,6 +12,7 @@ mod index;
 mod matmul;
 mod program;
 mod quantized;
+mod range;
 mod reduce;
 mod resample;
 mod scatter;
@@ -22,7 +23,7 @@ pub mod table;
 
 use std::sync::Arc;
 
-use coreai_asset::{Attribute, Composite};
+use coreai_asset::Composite;
 
 use crate::error::Error;
 use crate::expr::Expr;
@@ -118,8 +119,6 @@ pub struct InferCx<'a> {
     pub name: &'a str,
     /// Operand facts.
     pub inputs: &'a [Fact],
-    /// Inherent attributes.
-    pub attrs: &'a [(&'static str, Attribute)],
     /// The region of `reduce`, `reduce_index` and `scatter_nd`.
     pub region: Option<&'a Region>,
     /// The composite's declaration.
@@ -231,6 +230,7 @@ pub static OPS: &[&[&dyn Op]] = &[
     scatter::OPS,
     resample::OPS,
     quantized::OPS,
+    range::OPS,
     state::OPS,
 ];
 

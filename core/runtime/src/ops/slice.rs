@@ -89,7 +89,6 @@ fn lowered_ranges(cx: &mut Lower, node: usize) -> Result<Vec<Range1>, Fault> {
     let mut infer = InferCx {
         name: &name,
         inputs: &facts,
-        attrs: &[],
         region: None,
         composite: None,
         declared: &[],

@@ -164,7 +164,7 @@ mod tests {
 
     fn port(name: &str, element: ElementType, shape: &[i64]) -> PortDescriptor {
         let shape = shape.iter().map(|d| usize::try_from(*d).ok()).collect();
-        PortDescriptor { name: name.into(), element, shape }
+        PortDescriptor { name: name.into(), element, shape, image: None }
     }
 
     fn decoder(states: Vec<PortDescriptor>) -> FunctionDescriptor {

@@ -135,7 +135,7 @@ mod tests {
     use coreai::ElementType;
 
     fn port(element: ElementType, shape: &[Option<usize>]) -> PortDescriptor {
-        PortDescriptor { name: "x".into(), element, shape: shape.to_vec() }
+        PortDescriptor { name: "x".into(), element, shape: shape.to_vec(), image: None }
     }
 
     fn ints(values: &[i64]) -> NDArray {

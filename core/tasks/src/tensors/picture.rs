@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use coreai::{ElementType, Elements, NDArray, PortDescriptor};
+use coreai::{ElementType, Elements, ImageDescriptor, NDArray, PortDescriptor};
 use image::{DynamicImage, ImageReader, imageops::FilterType};
 
 use super::TensorError;
@@ -62,6 +62,9 @@ pub(super) fn decode(
         Some(given) => given.iter().map(|d| Some(*d)).collect(),
         None => port.shape.clone(),
     };
+    if let Some(image) = &port.image {
+        return image_port(bytes, port, image, pixels);
+    }
     let refused = |reason: String| TensorError::Value { name: port.name.clone(), reason };
     let layout = Layout::of(&shape).ok_or_else(|| {
         refused(format!(
@@ -69,27 +72,12 @@ pub(super) fn decode(
             shape_text(&shape)
         ))
     })?;
-    // The decoder's default limits bound its memory.
-    let picture = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|e| wrong(e.to_string()))?
-        .decode()
-        .map_err(|e| wrong(format!("not a readable picture: {e}")))?;
+    let picture = picture_of(bytes)?;
     let wanted = |axis: usize, own: u32| shape[axis].map_or(Ok(own), u32::try_from);
     let too_large = |_| refused("its shape exceeds a picture's".into());
     let height = wanted(layout.height, picture.height()).map_err(too_large)?;
     let width = wanted(layout.width, picture.width()).map_err(too_large)?;
-    let picture = if (height, width) == (picture.height(), picture.width()) {
-        picture
-    } else if pixels.resize && u64::from(height) * u64::from(width) <= 1 << 28 && height > 0 && width > 0 {
-        picture.resize_exact(width, height, FilterType::Triangle)
-    } else {
-        return Err(refused(format!(
-            "expected a picture of {height} rows and {width} columns, found {} and {}; --resize scales it",
-            picture.height(),
-            picture.width()
-        )));
-    };
+    let picture = sized(picture, height, width, port, pixels)?;
     let channels = layout.channel.and_then(|axis| shape[axis]).unwrap_or(1);
     let raw = match channels {
         1 => picture.into_luma8().into_raw(),
@@ -139,6 +127,59 @@ pub(super) fn decode(
     Ok(NDArray::from_elements(port.element, &extents, &Elements::Real(values.collect()))?)
 }
 
+fn picture_of(bytes: &[u8]) -> Result<DynamicImage, TensorError> {
+    // The decoder's default limits bound its memory.
+    ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| wrong(e.to_string()))?
+        .decode()
+        .map_err(|e| wrong(format!("not a readable picture: {e}")))
+}
+
+/// The picture at the port's extents.
+fn sized(
+    picture: DynamicImage,
+    height: u32,
+    width: u32,
+    port: &PortDescriptor,
+    pixels: &Pixels,
+) -> Result<DynamicImage, TensorError> {
+    if (height, width) == (picture.height(), picture.width()) {
+        return Ok(picture);
+    }
+    if pixels.resize && u64::from(height) * u64::from(width) <= 1 << 28 && height > 0 && width > 0 {
+        return Ok(picture.resize_exact(width, height, FilterType::Triangle));
+    }
+    let reason = format!(
+        "expected a picture of {height} rows and {width} columns, found {} and {}; --resize scales it",
+        picture.height(),
+        picture.width()
+    );
+    Err(TensorError::Value { name: port.name.clone(), reason })
+}
+
+/// Decodes a picture for a port of image type, in the port's pixel format.
+fn image_port(
+    bytes: &[u8],
+    port: &PortDescriptor,
+    image: &ImageDescriptor,
+    pixels: &Pixels,
+) -> Result<NDArray, TensorError> {
+    let refused = |reason: &str| TensorError::Value { name: port.name.clone(), reason: reason.into() };
+    let (Ok(height), Ok(width)) = (u32::try_from(image.height), u32::try_from(image.width)) else {
+        return Err(refused("its extents exceed a picture's"));
+    };
+    if !pixels.mean.is_empty() || !pixels.std.is_empty() {
+        return Err(refused("takes the picture's bytes; --mean and --std are for float inputs"));
+    }
+    let picture = sized(picture_of(bytes)?, height, width, port, pixels)?;
+    let data = image.from_rgba(&picture.into_rgba8().into_raw());
+    let (Some(data), Some(shape)) = (data, image.shape()) else {
+        return Err(refused("its extents exceed a picture's"));
+    };
+    Ok(NDArray::new(ElementType::UI8, shape, data)?)
+}
+
 /// Writes a tensor that looks like a picture as PNG: uint8 as it is, floats from 0…1. `false` when its
 /// shape or type is not a picture's.
 pub fn write_png(path: &Path, array: &NDArray) -> Result<bool, TensorError> {
@@ -185,7 +226,7 @@ mod tests {
     }
 
     fn port(element: ElementType, shape: &[Option<usize>]) -> PortDescriptor {
-        PortDescriptor { name: "x".into(), element, shape: shape.to_vec() }
+        PortDescriptor { name: "x".into(), element, shape: shape.to_vec(), image: None }
     }
 
     #[test]
@@ -199,6 +240,18 @@ mod tests {
         let array = decode(&bytes, &first, &pixels, None).unwrap();
         let Elements::Real(values) = array.elements().unwrap() else { panic!("floats") };
         assert_eq!((values[0], values[12], array.shape), (-1.0, 1.0, vec![1, 3, 2, 3]));
+    }
+
+    #[test]
+    fn an_image_port_decides_the_order_of_its_bytes() {
+        let image = ImageDescriptor { format: coreai::PixelFormat::Bgra32, height: 2, width: 3 };
+        let port =
+            PortDescriptor { image: Some(image), ..port(ElementType::UI8, &[Some(2), Some(3), Some(4)]) };
+        let array = decode(&png(3, 2), &port, &Pixels::default(), None).unwrap();
+        assert_eq!((&array.shape[..], &array.data[4..8]), (&[2, 3, 4][..], &[255u8, 0, 1, 255][..]));
+        assert!(
+            decode(&png(2, 2), &port, &Pixels::default(), None).unwrap_err().to_string().contains("--resize")
+        );
     }
 
     #[test]

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn port(element: ElementType, shape: &[Option<usize>]) -> PortDescriptor {
-        PortDescriptor { name: "x".into(), element, shape: shape.to_vec() }
+        PortDescriptor { name: "x".into(), element, shape: shape.to_vec(), image: None }
     }
 
     #[test]

@@ -267,3 +267,64 @@ fn transposed_copies_of_every_size() {
         }
     }
 }
+
+#[test]
+fn limits_at_the_end_of_a_program() {
+    let values: Vec<f32> = random(3000, 5).into_iter().map(|x| 4.0 * x).chain([f32::NAN]).collect();
+    let constant = |x: f32| (MapOp::Const(x.to_bits()), [0; 3], Kind::F32);
+    let f = |f, args| (MapOp::Fn(f), args, Kind::F32);
+    let load = |n| (MapOp::Load(n), [0; 3], Kind::F32);
+    // min(max(x + 0.5, -1), 2), then a limit that the earlier ones decide.
+    let sum = [
+        load(0),
+        load(1),
+        f(MapFn::Add, [0, 1, 0]),
+        constant(-1.0),
+        f(MapFn::Max, [2, 3, 0]),
+        constant(2.0),
+        f(MapFn::Min, [4, 5, 0]),
+        constant(3.0),
+        f(MapFn::Max, [6, 7, 0]),
+    ];
+    let product = [load(0), load(0), f(MapFn::Mul, [0, 1, 0]), f(MapFn::Relu, [2, 0, 0])];
+    type Limit<'a> = (&'a [(MapOp, [u16; 3], Kind)], fn(f32) -> f32);
+    let limits: [Limit; 4] = [
+        (&sum[..7], |x| (x + 0.5).clamp(-1.0, 2.0)),
+        (&sum[..5], |x| if x.is_nan() { x } else { (x + 0.5).max(-1.0) }),
+        (&sum, |x| if x.is_nan() { x } else { 3.0 }),
+        (&product, |x| x * x),
+    ];
+    for (instrs, want) in limits {
+        for wide in [false, true] {
+            let mut case = Case { wide, ..Case::default() };
+            let (x, half) = (case.floats(&values), case.floats(&[0.5]));
+            let n = values.len();
+            let got = case.run_f32(program(instrs), vec![view(x, &[n]), strided(half, 0, &[n], &[0])], &[n]);
+            for (&got, &x) in got.iter().zip(&values) {
+                assert!(got == want(x) || got.is_nan() && x.is_nan(), "{x}: {got}");
+            }
+        }
+    }
+}
+
+#[test]
+fn vectorized_error_functions() {
+    let values: Vec<f32> = (-6000..6000).map(|i| i as f32 * 1e-3).chain([1e-20, f32::INFINITY]).collect();
+    let n = values.len();
+    for (f, want) in [
+        (MapFn::Erf, libm::erf as fn(f64) -> f64),
+        (MapFn::Gelu, |x| 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))),
+    ] {
+        let mut case = Case::default();
+        let x = case.floats(&values);
+        let kernel = program(&[(MapOp::Load(0), [0; 3], Kind::F32), (MapOp::Fn(f), [0; 3], Kind::F32)]);
+        let got = case.run_f32(kernel, vec![view(x, &[n])], &[n]);
+        for (&got, &x) in got.iter().zip(&values) {
+            let want = want(f64::from(x)) as f32;
+            assert!(
+                got == want || (got - want).abs() <= 4e-7 * want.abs().max(1.0),
+                "{f:?} {x}: {got}, {want}"
+            );
+        }
+    }
+}

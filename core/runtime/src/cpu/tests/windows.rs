@@ -76,7 +76,9 @@ impl Shape {
             .map(|(i, y)| (y + bias[i / plane % self.co]).max(0.0))
             .collect();
         let mut case = Case { wide, ..Case::default() };
-        let (x, w, b) = (case.floats(&x), case.floats(&w), case.floats(&bias));
+        let (x, b) = (case.floats(&x), case.floats(&bias));
+        // Weights that never change are packed in the first run only.
+        let w = if wide { case.floats(&w) } else { case.constant(&w, ElementType::F32) };
         let tail = |dims: [usize; 3]| dims[3 - axes..].to_vec();
         let dims = [vec![self.n, self.co], tail(out)].concat();
         let wd = if transposed { [self.ci, self.co / self.groups] } else { [self.co, self.ci / self.groups] };
@@ -134,6 +136,14 @@ fn convolutions() {
         (2, Shape { groups: 6, co: 6, dilation: [1, 2, 2], ..base }),
         (1, Shape { input: [1, 1, 50], kernel: [1, 1, 7], stride: [1, 1, 3], ..base }),
         (3, Shape { input: [5, 6, 7], kernel: [2, 3, 2], stride: [2, 1, 1], ..base }),
+        // Dilations that share a factor with the stride reach some phases only.
+        (2, Shape { stride: [1, 2, 4], dilation: [1, 2, 2], ..base }),
+        (2, Shape { groups: 6, co: 6, stride: [1, 3, 2], dilation: [1, 2, 2], n: 2, ..base }),
+        (3, Shape { input: [7, 9, 8], kernel: [3, 2, 3], stride: [3, 2, 2], dilation: [2, 1, 2], ..base }),
+        // Several groups of panels, whole lines and lines with gaps.
+        (2, Shape { input: [1, 45, 41], co: 30, ..base }),
+        (2, Shape { input: [1, 40, 44], kernel: [1, 1, 1], stride: [1, 2, 1], co: 13, ..base }),
+        (2, Shape { input: [1, 12, 300], kernel: [1, 9, 7], co: 3, ci: 2, ..base }),
     ];
     for (axes, shape) in &shapes {
         shape.check(false, *axes, false);
@@ -201,4 +211,30 @@ fn pools_clip_in_ceil_mode() {
     let one = Kernel::Pool { op: ReduceOp::Max, kernel: vec![3], stride: vec![1], dilation: vec![1] };
     let got = case.run_f32(one, vec![view(nan, &[1, 1, 4])], &[1, 1, 2]);
     assert!(got.iter().all(|x| x.is_nan()));
+}
+
+#[test]
+fn pools_with_strides_over_several_planes() {
+    let mut case = Case::default();
+    let mut values = random(3 * 9 * 70, 4);
+    values[100] = f32::NAN;
+    let x = case.floats(&values);
+    let read = vec![view(x, &[1, 3, 9, 70])];
+    for (op, stride) in [(ReduceOp::Max, 1), (ReduceOp::Max, 2), (ReduceOp::Sum, 3)] {
+        let (h, w) = ((9 - 3) / stride + 1, (70 - 2) / stride + 1);
+        let kernel =
+            Kernel::Pool { op, kernel: vec![3, 2], stride: vec![stride as u32; 2], dilation: vec![1, 1] };
+        let got = case.run_f32(kernel, read.clone(), &[1, 3, h, w]);
+        for (at, &got) in got.iter().enumerate() {
+            let (c, i, j) = (at / (h * w), at / w % h * stride, at % w * stride);
+            let window = (0..6).map(|t| values[(c * 9 + i + t / 2) * 70 + j + t % 2]);
+            let want = if op == ReduceOp::Max {
+                window.fold(f32::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a })
+            } else {
+                window.sum()
+            };
+            assert!((got - want).abs() < 1e-5 || got.is_nan() && want.is_nan(), "{at}: {got}, {want}");
+        }
+        case.buffers.pop();
+    }
 }

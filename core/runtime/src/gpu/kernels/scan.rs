@@ -25,7 +25,7 @@ pub(super) fn build(mut shader: Shader<'_>, op: ReduceOp, reverse: bool) -> Resu
     let result = shader.write()?;
     let ty = type_of(source.kind);
     let (first, combine) = match (op, source.kind) {
-        // Scans skip NaN, except before the first number, where reductions propagate it.
+        // Scans skip NaN, which stands for no number here; reductions propagate it.
         (ReduceOp::Max, Kind::F32) => {
             ("fnan()", "select(a, b, is_nan(a) || (!is_nan(b) && order_key(b) > order_key(a)))")
         }
@@ -33,6 +33,12 @@ pub(super) fn build(mut shader: Shader<'_>, op: ReduceOp, reverse: bool) -> Resu
             ("fnan()", "select(a, b, is_nan(a) || (!is_nan(b) && order_key(b) < order_key(a)))")
         }
         (op, kind) => operator(op, kind),
+    };
+    // Where there has been no number yet.
+    let start = match (op, source.kind) {
+        (ReduceOp::Max, Kind::F32) => "-finf()",
+        (ReduceOp::Min, Kind::F32) => "finf()",
+        _ => first,
     };
     shader.declare(&format!(
         "fn combine(a: {ty}, b: {ty}) -> {ty} {{ return {combine}; }}\n\
@@ -49,7 +55,7 @@ pub(super) fn build(mut shader: Shader<'_>, op: ReduceOp, reverse: bool) -> Resu
     let at = if reverse { format!("{n} - 1 - j") } else { "j".to_owned() };
     let body = format!(
         "  if (group >= {count}) {{ return; }}\n{coordinates}  let row = {row};\n  let out_row = {out_row};\n  \
-         var carry: {ty} = {first};\n  for (var j0 = 0; j0 < {n}; j0 += i32(WG)) {{\n    \
+         var carry: {ty} = {start};\n  for (var j0 = 0; j0 < {n}; j0 += i32(WG)) {{\n    \
          let j = j0 + i32(lid);\n    var value: {ty} = {first};\n    \
          if (j < {n}) {{ value = {load}(row + ({at}) * {sx}); }}\n    values[lid] = value;\n    workgroupBarrier();\n    \
          for (var s = 1u; s < WG; s = s << 1u) {{\n      var sum = values[lid];\n      \

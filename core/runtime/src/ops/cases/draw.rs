@@ -7,7 +7,7 @@ use std::sync::Arc;
 use coreai_asset::{ConstantRef, ElementType};
 
 use super::random::{Rng, Spice, array};
-use super::{Call, Case};
+use super::Case;
 use crate::error::Error;
 use crate::expr::Expr;
 use crate::facts::{Fact, MAX_CONTENT, is_integer};
@@ -411,25 +411,6 @@ impl Draw<'_> {
             perm.swap(i, self.rng.below(i + 1));
         }
         perm
-    }
-
-    /// A sparse tensor of constant values and mask.
-    pub fn sparse(&mut self, element: ElementType, dims: &[usize], most: i64) -> Val {
-        let [values, mask] = self.sparse_parts(element, dims, most);
-        self.through("primitive.build_sparse_with_bitmask_v1", vec![values, mask], element)
-    }
-
-    /// The stored values and the mask of a sparse tensor; integers are at most `most`.
-    pub fn sparse_parts(&mut self, element: ElementType, dims: &[usize], most: i64) -> [Val; 2] {
-        let bits: Vec<i64> = (0..dims.iter().product()).map(|_| self.rng.between(0, 1)).collect();
-        let set = bits.iter().sum::<i64>() as usize;
-        let values = match is_integer(element) {
-            true => Elements::Int((0..set).map(|_| self.rng.between(0, most)).collect()),
-            false => Elements::Real((0..set).map(|_| self.rng.real(-4.0, 4.0)).collect()),
-        };
-        let values = encode(element, &[set], &values).unwrap();
-        let mask = encode(ElementType::UI1, dims, &Elements::Int(bits)).unwrap();
-        [self.constant(values), self.constant(mask)]
     }
 
     /// Elements made by `fill`, seen through a view as often as not.

@@ -10,7 +10,7 @@
 //! | `batch_norm` with constant parameters | none: fuses, also into a convolution | 1, and 1 to fuse |
 //! | `log_softmax` | 4 | 6 |
 //! | `gather_mm` | gathers whole matrices, or multiplies by all and selects | gathers each element |
-//! | `gated_delta_update` | 3 for a token | a loop of 12 on the host |
+//! | `gated_delta_update` | 3 for a token | a loop |
 //!
 //! The bodies of the others are what a rule would emit, so they have none:
 //!

@@ -44,10 +44,14 @@ fn normalize(
         return cx.step(Kernel::Norm(norm), reads, out);
     }
     let row = product(&x.dims[lead..]);
-    let dims = [&x.dims[..lead], &[row.clone()]].concat();
+    let dims = [&x.dims[..lead], std::slice::from_ref(&row)].concat();
     let mut reads = vec![flattened(cx, x, &dims)];
     for p in parameters {
-        let p = if product(&p.dims).is(1) { p.clone() } else { flattened(cx, p.clone(), &[row.clone()]) };
+        let p = if product(&p.dims).is(1) {
+            p.clone()
+        } else {
+            flattened(cx, p.clone(), std::slice::from_ref(&row))
+        };
         reads.push(p.broadcast(&dims));
     }
     let (temp, _) = cx.temp(out)?;
@@ -215,7 +219,7 @@ fn grouped(cx: &mut Lower, eps: f32, groups: i64, inputs: &[Val], out: Val) -> R
         return Ok(());
     }
     let (one, zero) = (splat(cx, 1.0).broadcast(&dims), splat(cx, 0.0).broadcast(&dims));
-    cx.step_into(Kernel::Norm(norm), vec![x, one, zero], dest, out);
+    cx.step_raw(Kernel::Norm(norm), vec![x, one, zero], dest);
     let parameter = |v: &View| Term::View(over_spatial(v, spatial));
     cx.expression(&[Term::View(temp), parameter(&scale), parameter(&bias)], out, |body, args| {
         let scaled = body.float(MapFn::Mul, &[args[0], args[1]]);

@@ -116,13 +116,12 @@ impl Op for GatedDelta {
             let reads =
                 vec![key.clone(), state.clone(), value, at(&g).broadcast(&row), at(&beta).broadcast(&row)];
             cx.step_raw(product(Some(correction())), reads, delta.clone());
-            let next = match token + 1 == tokens {
-                true => cx.temp(outputs[1])?.0,
-                false => cx.temp_of(Kind::F32, state.dims.clone()),
-            };
+            // Only the last state has the declared dtype.
+            let last = (token + 1 == tokens).then_some(outputs[1]);
+            let next = cx.temp_of(Kind::F32, state.dims.clone());
             let column = key.permute(&[0, 1, 3, 2]); // [b, h, dk, 1]
             let terms = [state.clone(), at(&g), column, delta].map(Term::View);
-            cx.expression_into(&terms, &state.dims, next.clone(), outputs[1], |body, args| {
+            cx.expression_into(&terms, &state.dims, next.clone(), last, |body, args| {
                 let decay = body.float(MapFn::Exp, &[args[1]]);
                 let kept = body.float(MapFn::Mul, &[args[0], decay]);
                 let added = body.float(MapFn::Mul, &[args[2], args[3]]);

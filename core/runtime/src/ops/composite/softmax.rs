@@ -33,13 +33,13 @@ impl Rule for LogSoftmax {
 }
 
 /// Reduces one axis; the result keeps it with extent 1.
-fn reduce(cx: &mut Lower, op: ReduceOp, x: &View, axis: usize, out: crate::graph::Val) -> View {
+fn reduce(cx: &mut Lower, op: ReduceOp, x: &View, axis: usize) -> View {
     let kept: Vec<usize> = (0..x.dims.len()).filter(|i| *i != axis).collect();
     let mut dims = x.dims.clone();
     dims[axis] = Expr::one();
     let temp = cx.temp_of(Kind::F32, dims);
     let dest = temp.permute(&kept);
-    cx.step_into(Kernel::Reduce { op, axes: 1 }, vec![x.permute(&[kept, vec![axis]].concat())], dest, out);
+    cx.step_raw(Kernel::Reduce { op, axes: 1 }, vec![x.permute(&[kept, vec![axis]].concat())], dest);
     temp
 }
 
@@ -57,14 +57,14 @@ impl Op for LogSoftmax {
         let out = outputs[0];
         let x = cx.view(inputs[0])?;
         let axis = axis_of(composite_of(cx, node)?, x.dims.len()).ok_or_else(|| Fault::program("no axis"))?;
-        let max = reduce(cx, ReduceOp::Max, &x, axis, out);
+        let max = reduce(cx, ReduceOp::Max, &x, axis);
         let powers = cx.temp_of(Kind::F32, x.dims.clone());
         let operands = [Term::View(x.clone()), Term::View(max.clone())];
-        cx.expression_into(&operands, &x.dims, powers.clone(), out, |body, args| {
+        cx.expression_into(&operands, &x.dims, powers.clone(), None, |body, args| {
             let shifted = body.float(MapFn::Sub, &[args[0], args[1]]);
             body.float(MapFn::Exp, &[shifted]);
         })?;
-        let sum = reduce(cx, ReduceOp::Sum, &powers, axis, out);
+        let sum = reduce(cx, ReduceOp::Sum, &powers, axis);
         cx.expression(&[Term::View(x), Term::View(max), Term::View(sum)], out, |body, args| {
             let shifted = body.float(MapFn::Sub, &[args[0], args[1]]);
             let log = body.float(MapFn::Log, &[args[2]]);

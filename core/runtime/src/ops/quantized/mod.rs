@@ -7,7 +7,6 @@
 mod activation;
 mod palette;
 mod shift_scale;
-mod sparse;
 
 use super::{Fault, Op};
 use crate::expr::Expr;
@@ -15,16 +14,8 @@ use crate::facts::{Assumptions, Fact};
 use crate::step::View;
 
 /// The family's ops.
-pub static OPS: &[&dyn Op] = &[
-    &shift_scale::ShiftScale,
-    &activation::Quantize,
-    &activation::Dequantize,
-    &palette::LutToDense,
-    &sparse::BuildSparse,
-    &sparse::SparseToDense,
-    &sparse::LutToSparse,
-    &sparse::SparseShiftScale,
-];
+pub static OPS: &[&dyn Op] =
+    &[&shift_scale::ShiftScale, &activation::Quantize, &activation::Dequantize, &palette::LutToDense];
 
 /// Types of codes.
 #[cfg(test)]

@@ -316,15 +316,6 @@ impl Known {
     }
 }
 
-/// The dequantized values of operands that the host knows.
-pub(super) fn known(cx: &mut Lower, inputs: &[Val]) -> Result<Option<Vec<f32>>, Fault> {
-    let operands = Operands::new(cx, inputs)?;
-    match Known::new(cx, &operands)? {
-        Some(known) => known.values(cx, &operands).map(Some),
-        None => Ok(None),
-    }
-}
-
 /// Which element of a parameter belongs to an element of the data.
 struct Cells<'a> {
     dims: &'a [u64],
@@ -392,7 +383,7 @@ fn computed(cx: &mut Lower, operands: &Operands, out: Val) -> Result<(), Fault> 
     }
     let cut: Vec<Expr> = split(&dims, &cuts);
     let (temp, _) = cx.temp(out)?;
-    cx.expression_into(&terms, &cut, View::whole(temp.buffer, cut.clone()), out, body)?;
+    cx.expression_into(&terms, &cut, View::whole(temp.buffer, cut.clone()), Some(out), body)?;
     cx.define(out, temp);
     Ok(())
 }
