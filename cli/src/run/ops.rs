@@ -26,7 +26,8 @@ Examples:
 CPU, GPU: element types for which the op is planned for a unit, as a view, a fused expression or a kernel;
 =: the same as on the CPU unit. host: further types, evaluated op by op on the processor between plans.
 Types are those of an op's data. fused: a composite that a kernel replaces where its declaration allows;
-its body runs otherwise. i, u, f, bf, c: signed, unsigned, float, bfloat, complex.
+its body runs otherwise. i, u, f, bf, c: signed, unsigned, float, bfloat, complex; i2-32: all from 2 to 32
+bits.
 With --cases the recorded cases run on the unit, without rules; the last column lists the element types of
 an op's first operand in cases that passed.";
 
@@ -102,8 +103,46 @@ impl Ops {
     }
 }
 
-/// Names of element types as a table has room for: `f16`, `bf16`, `i32`, `u8`, `cf32`.
+/// Names for element types that occur together; those of 64 bits are the host's alone.
+const GROUPS: [(&str, &[&str]); 4] = [
+    (
+        "f4-32",
+        &[
+            "float32",
+            "tfloat32",
+            "float16",
+            "bfloat16",
+            "float8E5M2",
+            "float8E4M3FN",
+            "float8E8M0FN",
+            "float4E2M1FN",
+        ],
+    ),
+    ("i2-32", &["sint32", "sint16", "sint8", "sint4", "sint2"]),
+    ("u1-32", &["uint32", "uint16", "uint8", "uint6", "uint4", "uint3", "uint2", "uint1"]),
+    (
+        "complex",
+        &[
+            "complex_float64",
+            "complex_float32",
+            "complex_float16",
+            "complex_bfloat16",
+            "complex_float8E5M2",
+            "complex_float8E4M3FN",
+        ],
+    ),
+];
+
+/// Names of element types as a table has room for: `f16`, `bf16`, `i32`, `u8`, `cf32`, and groups.
 fn short(names: &[&str]) -> String {
+    let mut left = names.to_vec();
+    let mut groups = vec![];
+    for (group, members) in GROUPS {
+        if members.iter().all(|m| left.contains(m)) {
+            left.retain(|name| !members.contains(name));
+            groups.push(group.to_string());
+        }
+    }
     let one = |name: &&str| {
         let (complex, name) = match name.strip_prefix("complex_") {
             Some(part) => ("c", part),
@@ -112,7 +151,8 @@ fn short(names: &[&str]) -> String {
         let name = name.replace("float", "f").replace("sint", "i").replace("uint", "u");
         format!("{complex}{name}")
     };
-    names.iter().map(one).collect::<Vec<_>>().join(" ")
+    groups.extend(left.iter().map(one));
+    groups.join(" ")
 }
 
 #[cfg(test)]
@@ -121,5 +161,7 @@ mod tests {
     fn short_names() {
         let names = ["bool", "bfloat16", "tfloat32", "sint4", "uint8", "complex_float32"];
         assert_eq!(super::short(&names), "bool bf16 tf32 i4 u8 cf32");
+        let names = ["bool", "sint32", "sint16", "sint8", "sint4", "sint2", "sint64"];
+        assert_eq!(super::short(&names), "i2-32 bool i64");
     }
 }

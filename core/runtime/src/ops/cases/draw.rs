@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use coreai_asset::{ConstantRef, ElementType};
 
-use super::random::{Rng, Spice, array};
 use super::Case;
+use super::random::{Rng, Spice, array};
 use crate::error::Error;
 use crate::expr::Expr;
 use crate::facts::{Fact, MAX_CONTENT, is_integer};

@@ -7,13 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use coreai_asset::ElementType::{self, *};
 
 use super::draw::Drawn;
-use super::run::{asset, constants_at, definition, planned};
+use super::run::{Answer, asset, constants_at, definition, on_cpu, planned};
 use super::{ANY, Call, Case, FLOATS, NUMBERS};
 use crate::gpu::dispatch::Caps;
-use crate::gpu::kernels::LowerCx;
 use crate::gpu::kernels::tests::bench::{AMPLE, vet};
+use crate::gpu::kernels::{LowerCx, lower};
 use crate::graph::Source;
-use crate::host::{Region, RegionNode};
+use crate::host::{self, Region, RegionNode};
 use crate::ops::table::{SUPPORT, Support};
 use crate::ops::{OPS, find};
 use crate::options::Precision;
@@ -25,6 +25,10 @@ const DRAWS: u64 = 12;
 
 /// Set it to write the file anew.
 const WRITE: &str = "COREAI_WRITE_SUPPORT";
+
+fn writes() -> bool {
+    std::env::var_os(WRITE).is_some()
+}
 
 /// A region of one op on its two arguments.
 fn region(name: &str, result: ElementType) -> Region {
@@ -89,19 +93,50 @@ struct Found {
     kernels: BTreeSet<String>,
 }
 
+/// What came of one draw.
+struct Probed {
+    /// Number of the element type.
+    at: usize,
+    /// The plan of a unit that computes the call.
+    cpu: Option<Plan>,
+    gpu: Option<Plan>,
+    host: bool,
+}
+
+/// Draws a call and plans it. The host's evaluator, where it has the op, says whether the call is one.
+fn draw(case: &Case, seed: u64, element: ElementType) -> Option<Probed> {
+    let mut drawn = Drawn::new(constants_at());
+    let (element, typed) = drawn.probe(case, seed, element)?;
+    let at = elements().iter().position(|e| *e == element)?;
+    let host = definition(&drawn).is_ok();
+    let mut probed = Probed { at, cpu: None, gpu: None, host };
+    if !typed || !host && host::knows(case.name) {
+        return Some(probed);
+    }
+    let asset = asset(&drawn);
+    if matches!(on_cpu(&drawn, Precision::Exact), Answer::Results(_)) {
+        probed.cpu = planned(&drawn, &asset, false, Precision::Exact).ok();
+    }
+    let cx = LowerCx { caps: &AMPLE, max: &[], min: &[] };
+    let lowers = |plan: &Plan| (0..plan.steps.len()).all(|step| lower(plan, step, &cx).is_ok());
+    probed.gpu = planned(&drawn, &asset, true, Precision::Exact).ok().filter(lowers);
+    Some(probed)
+}
+
 impl Found {
-    fn add(&mut self, drawn: &Drawn, at: usize, typed: bool) {
-        let asset = asset(drawn);
-        if typed && let Ok(plan) = planned(drawn, &asset, false, Precision::Exact) {
-            self.cpu.insert(at);
+    fn add(&mut self, probed: Probed) {
+        if let Some(plan) = probed.cpu {
+            self.cpu.insert(probed.at);
             self.kernels.extend(plan.steps.iter().map(kernel));
-            if let Ok(plan) = planned(drawn, &asset, true, Precision::Exact) {
-                self.gpu.insert(at);
+        }
+        if let Some(plan) = probed.gpu {
+            self.gpu.insert(probed.at);
+            if !writes() {
                 self.sources(&plan);
             }
         }
-        if definition(drawn).is_ok() {
-            self.host.insert(at);
+        if probed.host {
+            self.host.insert(probed.at);
         }
     }
 
@@ -128,13 +163,9 @@ fn probe(case: &Case) -> Found {
     for element in elements() {
         for seed in 0..DRAWS {
             // Drawing elements of a type that the case is not made for may panic: then there is no such call.
-            let drawn = catch_unwind(AssertUnwindSafe(|| {
-                let mut drawn = Drawn::new(constants_at());
-                drawn.probe(case, seed, element).map(|(element, typed)| (drawn, element, typed))
-            }));
-            let Ok(Some((drawn, element, typed))) = drawn else { continue };
-            let Some(at) = elements().iter().position(|e| *e == element) else { continue };
-            found.add(&drawn, at, typed);
+            if let Ok(Some(probed)) = catch_unwind(AssertUnwindSafe(|| draw(case, seed, element))) {
+                found.add(probed);
+            }
         }
     }
     found
@@ -176,7 +207,7 @@ fn derived() -> String {
 #[test]
 fn the_op_table_says_what_is_planned() {
     let found = derived();
-    if std::env::var_os(WRITE).is_some() {
+    if writes() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ops/support.txt");
         std::fs::write(path, &found).unwrap();
         return;
