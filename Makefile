@@ -4,6 +4,10 @@ PROMPT ?= Name three rivers of Europe and one thing each is known for.
 # More options of coreai-run, such as --max-tokens 32 or --compute-unit cpu.
 OPTIONS ?=
 
+# Random graphs of each op that `make verify-all` draws, and how many of them run on the GPU unit.
+CASES ?= 1000
+GPU_CASES ?= 30
+
 setup := tests/setup
 stage := $(setup)/stage.sh
 locked := $(if $(CI),--locked)
@@ -16,7 +20,7 @@ export NODEVICE_SELECT ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build test prepare fmt lint unit check-targets tint clean
+.PHONY: help run build test verify-all prepare fmt lint unit check-targets tint clean
 
 help:
 	@echo "make run            build, then answer PROMPT with the default model"
@@ -27,6 +31,7 @@ help:
 	@echo "make check-targets  type-check for the web, macOS, Windows, iOS and Android"
 	@echo "make tint           compile the kernels with headless Chromium's WGSL compiler"
 	@echo "make unit           run the tests"
+	@echo "make verify-all     the whole recorded set in every way, many random graphs; takes hours"
 	@echo "make build          build coreai-run and coreai-build, release"
 	@echo "make clean          remove what was built"
 
@@ -65,6 +70,14 @@ unit:
 	else \
 		$(stage) unit cargo test --release $(locked) --workspace --no-fail-fast; \
 	fi
+
+# One test at a time: each of them uses every core.
+verify-all:
+	@$(stage) prepare $(setup)/prepare.sh
+	@$(stage) whole-set env COREAI_WHOLE_SET=1 \
+		cargo test --release $(locked) --workspace --no-fail-fast --test conformance -- --nocapture --test-threads 1
+	@$(stage) random-graphs env COREAI_CASES=$(CASES) COREAI_CASES_GPU=$(GPU_CASES) \
+		cargo test --release $(locked) --workspace --no-fail-fast --lib -- ops::cases
 
 clean:
 	cargo clean

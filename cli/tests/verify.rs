@@ -65,6 +65,30 @@ fn a_difference_is_named() {
 }
 
 #[test]
+fn rows_of_the_list_without_effect_are_told() {
+    let folder = Folder::new("unused");
+    let list = folder.file(
+        "list.json",
+        format!(
+            r#"{{"schema_version": 1,
+            "differences": [{{"case": "{DIV}", "output": "div", "at_most": 1, "why": "test"}},
+                            {{"case": "elsewhere", "output": "div", "at_most": 1, "why": "test"}}],
+            "unrecorded": [{{"case": "{DIV}", "result": "runs", "why": "test"}}],
+            "skips": [{{"case": "{DIV}", "unit": "cpu", "code": "input", "why": "test"}},
+                      {{"case": "{DIV}", "unit": "gpu", "code": "input", "why": "test"}}]}}"#
+        ),
+    );
+    let text = good(&verify(&assets().join(DIV), &["--list", &list]));
+    for row in ["difference", "unrecorded", "skip"] {
+        assert_eq!(text.matches(&format!("list: {row} {DIV} has no effect")).count(), 1, "{text}");
+    }
+    assert!(!text.contains("elsewhere"), "{text}");
+    let text = good(&verify(&assets().join(DIV), &["--list", &list, "--json"]));
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["runs"][0]["unused"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
 fn a_damaged_case_is_that_cases_failure() {
     let folder = Folder::new("damaged");
     copy(&assets().join(DIV), &folder.0.join("a"));
@@ -95,12 +119,17 @@ fn what_cannot_be_verified() {
 #[test]
 fn the_op_table() {
     let text = good(&run(&["ops"]));
-    assert!(text.contains("primitive.add_v1") && text.contains("elementwise"), "{text}");
+    let add = text.lines().map(str::trim_start).find(|line| line.starts_with("primitive.add_v1 ")).unwrap();
+    for word in ["elementwise", "f4-32 i2-32", " = ", "f64", "Map"] {
+        assert!(add.contains(word), "{add}");
+    }
     let case = assets().join(DIV);
     let text = good(&run(&["ops", "--json", "--compute-unit", "cpu", "--cases", case.to_str().unwrap()]));
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["schema_version"], 1);
     let ops = json["ops"].as_array().unwrap();
     let divide = ops.iter().find(|op| op["name"] == "broadcasting_divide_v1").unwrap();
-    assert_eq!((&divide["planned"], &divide["dtypes"]), (&true.into(), &serde_json::json!(["float16"])));
+    assert_eq!((&divide["planned"], &divide["recorded"]), (&true.into(), &serde_json::json!(["float16"])));
+    assert_eq!((&divide["cpu"], &divide["kernels"]), (&divide["gpu"], &serde_json::json!(["Map"])));
+    assert!(divide["cpu"].as_array().unwrap().contains(&"bfloat16".into()), "{divide:#}");
 }

@@ -1,10 +1,11 @@
 //! The whole recorded set on both units, as `coreai-run verify` runs it: every case passes or does
-//! what the list of expected results says. A fixed tenth runs under every forced variant.
+//! what the list of expected results says. A fixed tenth runs under every forced variant; with
+//! `COREAI_WHOLE_SET` set, as `make verify-all` does, all of it.
 
 use std::path::PathBuf;
 
 use coreai::{ComputeUnitKind, ForcedKernel, Precision, SpecializationOptions};
-use coreai_tasks::verify::{Summary, Verdict};
+use coreai_tasks::verify::{Expected, Summary, Verdict};
 use coreai_tests::{places, runner};
 
 /// Cases of the set that have recorded outputs.
@@ -31,6 +32,8 @@ fn check(cases: &[PathBuf], options: &SpecializationOptions) -> Option<Summary> 
         .collect();
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
     assert!(summary.good(), "unlisted skips: {:?}", summary.skips);
+    let unused = Expected::own().expect("well formed").unused(options.compute_unit, &outcomes);
+    assert!(unused.is_empty(), "rows without effect: {unused:?}");
     Some(summary)
 }
 
@@ -45,7 +48,8 @@ fn all(unit: ComputeUnitKind) {
 }
 
 fn tenth(options: SpecializationOptions) {
-    let cases: Vec<PathBuf> = places::shared_cases(&["c", "m"]).into_iter().step_by(10).collect();
+    let step = if std::env::var_os("COREAI_WHOLE_SET").is_some() { 1 } else { 10 };
+    let cases: Vec<PathBuf> = places::shared_cases(&["c", "m"]).into_iter().step_by(step).collect();
     if !cases.is_empty() {
         check(&cases, &options);
     }
@@ -92,6 +96,17 @@ fn cpu_fast() {
 #[test]
 fn gpu_fast() {
     tenth(SpecializationOptions { precision: Precision::Fast, ..gpu() });
+}
+
+#[test]
+fn cpu_fast_bodies() {
+    let options = runner::options(ComputeUnitKind::Cpu);
+    tenth(SpecializationOptions { rules: false, precision: Precision::Fast, ..options });
+}
+
+#[test]
+fn gpu_fast_bodies() {
+    tenth(SpecializationOptions { rules: false, precision: Precision::Fast, ..gpu() });
 }
 
 #[test]

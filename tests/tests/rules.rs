@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use coreai::gpu::GpuDevice;
-use coreai::{ComputeUnitKind, ElementType, NDArray, OutputWant, SpecializationOptions};
+use coreai::{ComputeUnitKind, ElementType, NDArray, SpecializationOptions};
 use coreai_tasks::verify::{Case, allowed, values};
 use coreai_tests::{places, runner};
 
@@ -32,29 +32,10 @@ fn outputs(
 ) -> Result<(Vec<NDArray>, BTreeMap<String, usize>), String> {
     let model = runner::specialize(&case.asset, options, device).map_err(|e| e.to_string())?;
     let mut found = vec![];
-    let mut session = None;
+    let mut session = runner::session(case, &model)?;
     for step in &case.steps {
-        if session.is_none() {
-            let shapes: Vec<(&str, &[usize])> =
-                step.state_before.iter().map(|(n, t)| (n.as_str(), t.shape.as_slice())).collect();
-            session = Some(model.session_blocking(&case.function, &shapes).map_err(|e| e.to_string())?);
-        }
-        let Some(session) = session.as_mut() else { continue };
-        for (name, tensor) in &step.state_before {
-            if let Some(array) = case.tensor("states", tensor).map_err(|e| e.to_string())? {
-                session.write_state(name, &array).map_err(|e| e.to_string())?;
-            }
-        }
-        for (name, tensor) in &step.inputs {
-            let array = case.tensor("inputs", tensor).map_err(|e| e.to_string())?;
-            let array = array.ok_or("an input is not recorded")?;
-            session.set_array(name, &array).map_err(|e| e.to_string())?;
-        }
-        let indices: Vec<usize> = step.outputs.keys().filter_map(|n| session.output_index(n)).collect();
-        let wants: Vec<OutputWant> = indices.iter().map(|i| OutputWant::all(*i)).collect();
-        session.run_blocking(&wants).map_err(|e| e.to_string())?;
-        for index in indices {
-            found.push(session.output_array(index).map_err(|e| e.to_string())?);
+        for output in runner::step(case, step, &mut session)? {
+            found.push(session.output_array(output).map_err(|e| e.to_string())?);
         }
     }
     Ok((found, applied(&model.report())))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Collects every WGSL source that the kernel tests emit and compiles each with Tint. Says so and ends
+# Collects every WGSL source that the kernel tests and the op table's test emit and compiles each with Tint. Says so and ends
 # well where that cannot be done. Arguments are passed to cargo.
 set -eu
 
@@ -23,7 +23,7 @@ case $sources in /*) ;; *) sources=$PWD/$sources ;; esac
 rm -rf "$sources"
 mkdir -p "$sources"
 # The whole workspace, so that what is built is what `make unit` runs.
-COREAI_WGSL_DUMP=$sources cargo test --release --workspace --lib "$@" -- gpu::kernels >"$sources/tests.log" || {
+COREAI_WGSL_DUMP=$sources cargo test --release --workspace --lib "$@" -- gpu::kernels ops::cases::support >"$sources/tests.log" || {
 	cat "$sources/tests.log"
 	exit 1
 }

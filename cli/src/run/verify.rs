@@ -26,7 +26,8 @@ Examples:
 
 A case is a folder with case.json, inputs.safetensors, outputs.safetensors and model.aimodel. Bounds are
 one table (core/tasks/src/verify/tolerance.rs): integers and bool must be equal. The exit code is 0 when
-every case passes or is skipped as the list of expected results says.";
+every case passes or is skipped as the list of expected results says. Rows of the list whose cases ran
+without needing them are told; they do not fail the run.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Units {
@@ -99,15 +100,27 @@ impl Verify {
             let settings = Settings { options, device, expected: expected.clone() };
             let outcomes = with_progress(&cases, &settings);
             let summary = Summary::of(&outcomes);
+            let unused = expected.unused(unit, &outcomes);
             if !self.json {
                 print(&report(unit, &name, &outcomes, &summary)?)?;
+                let lines = unused.iter().map(|row| format!("list: {row} has no effect\n"));
+                print(&lines.collect::<String>())?;
             }
-            runs.push((unit, name, outcomes, summary));
+            runs.push((unit, name, outcomes, summary, unused));
         }
         if self.json {
-            let runs: Vec<Value> = runs.iter().map(|(unit, name, outcomes, summary)| {
-                json!({ "compute_unit": unit, "device": name, "summary": summary, "cases": outcomes })
-            }).collect();
+            let runs: Vec<Value> = runs
+                .iter()
+                .map(|(unit, device, cases, summary, unused)| {
+                    json!({
+                        "compute_unit": unit,
+                        "device": device,
+                        "summary": summary,
+                        "unused": unused,
+                        "cases": cases,
+                    })
+                })
+                .collect();
             let all = json!({
                 "schema_version": SCHEMA_VERSION,
                 "mode": format!("{:?}", self.mode).to_lowercase(),
@@ -116,9 +129,9 @@ impl Verify {
             });
             print(&format!("{all:#}\n"))?;
         }
-        let failed: usize = runs.iter().map(|(.., summary)| summary.total.failed).sum();
-        let unlisted: usize = runs.iter().map(|(.., summary)| summary.unlisted).sum();
-        match runs.iter().all(|(.., summary)| summary.good()) {
+        let failed: usize = runs.iter().map(|(.., summary, _)| summary.total.failed).sum();
+        let unlisted: usize = runs.iter().map(|(.., summary, _)| summary.unlisted).sum();
+        match runs.iter().all(|(.., summary, _)| summary.good()) {
             true => Ok(()),
             false => Err(Failure::new(format!(
                 "{failed} cases failed and {unlisted} were skipped without being listed"

@@ -4,6 +4,9 @@
 //! lives do not overlap; a step's results never share with its operands, so no dispatch writes a
 //! buffer it reads.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use crate::plan::Plan;
 use crate::step::{BufferId, Role};
 
@@ -16,47 +19,65 @@ pub struct Arena {
     pub slot_bytes: Vec<u64>,
 }
 
-/// Assigns slots, best fit first. `bytes_of` gives a buffer's size at the upper bounds in force.
-pub fn assign(plan: &Plan, bytes_of: &dyn Fn(BufferId) -> u64) -> Arena {
-    let mut last_use = vec![0usize; plan.buffers.len()];
+/// First and last step that name each temporary; `None` for other buffers and for those no step names.
+fn lives(plan: &Plan) -> Vec<Option<(usize, usize)>> {
+    let mut lives: Vec<Option<(usize, usize)>> = vec![None; plan.buffers.len()];
     for (at, step) in plan.steps.iter().enumerate() {
         for view in step.reads.iter().chain(&step.writes) {
-            last_use[view.buffer.0 as usize] = at;
+            let id = view.buffer.0 as usize;
+            if plan.buffers[id].role == Role::Temp {
+                lives[id].get_or_insert((at, at)).1 = at;
+            }
         }
     }
+    lives
+}
+
+/// Most bytes of temporaries that are alive in one step, from a temporary's first write to its last use:
+/// what no assignment can do without.
+pub fn largest_live_set(plan: &Plan, bytes_of: &dyn Fn(BufferId) -> u64) -> u64 {
+    let (mut begin, mut end) = (vec![0u64; plan.steps.len()], vec![0u64; plan.steps.len()]);
+    for (id, life) in lives(plan).into_iter().enumerate() {
+        if let Some((first, last)) = life {
+            let bytes = bytes_of(BufferId(id as u32));
+            begin[first] = begin[first].saturating_add(bytes);
+            end[last] = end[last].saturating_add(bytes);
+        }
+    }
+    let (mut alive, mut largest) = (0u64, 0u64);
+    for (begin, end) in begin.iter().zip(&end) {
+        alive = alive.saturating_add(*begin);
+        largest = largest.max(alive);
+        alive = alive.saturating_sub(*end);
+    }
+    largest
+}
+
+/// Assigns slots, the largest temporaries first, so that a slot has the size of its first one and none
+/// grows; each takes the smallest slot that is free for its life (greedy by size, Pisarchyk and Lee 2020).
+/// `bytes_of` gives a buffer's size at the upper bounds in force.
+pub fn assign(plan: &Plan, bytes_of: &dyn Fn(BufferId) -> u64) -> Arena {
+    let mut order: Vec<(u64, usize, usize, usize)> = vec![];
+    for (id, life) in lives(plan).into_iter().enumerate() {
+        if let Some((first, last)) = life {
+            order.push((bytes_of(BufferId(id as u32)), first, last, id));
+        }
+    }
+    order.sort_unstable_by_key(|(bytes, first, last, id)| (Reverse(*bytes), *first, *last, *id));
     let mut arena = Arena { slot_of: vec![None; plan.buffers.len()], slot_bytes: vec![] };
-    let mut free: Vec<usize> = vec![];
-    for (at, step) in plan.steps.iter().enumerate() {
-        for view in &step.writes {
-            let id = view.buffer.0 as usize;
-            if plan.buffers[id].role != Role::Temp || arena.slot_of[id].is_some() {
-                continue;
-            }
-            let bytes = bytes_of(view.buffer);
-            // Smallest free slot that is large enough, else the largest one, grown.
-            let best = (0..free.len()).min_by_key(|&i| {
-                let size = arena.slot_bytes[free[i]];
-                if size >= bytes { (0, size - bytes) } else { (1, u64::MAX - size) }
-            });
-            let slot = match best {
-                Some(i) => free.swap_remove(i),
-                None => {
-                    arena.slot_bytes.push(0);
-                    arena.slot_bytes.len() - 1
-                }
-            };
-            arena.slot_bytes[slot] = arena.slot_bytes[slot].max(bytes);
-            arena.slot_of[id] = Some(slot);
-        }
-        for view in step.reads.iter().chain(&step.writes) {
-            let id = view.buffer.0 as usize;
-            if let Some(slot) = arena.slot_of[id]
-                && last_use[id] == at
-                && !free.contains(&slot)
-            {
-                free.push(slot);
-            }
-        }
+    // Of each slot, last step by first step of what it holds.
+    let mut taken: Vec<BTreeMap<usize, usize>> = vec![];
+    for (bytes, first, last, id) in order {
+        // Slots are made in falling order of size: the last that is free is the smallest.
+        let free =
+            |held: &BTreeMap<usize, usize>| held.range(..=last).next_back().is_none_or(|h| *h.1 < first);
+        let slot = taken.iter().rposition(free).unwrap_or_else(|| {
+            arena.slot_bytes.push(bytes);
+            taken.push(BTreeMap::new());
+            taken.len() - 1
+        });
+        taken[slot].insert(first, last);
+        arena.slot_of[id] = Some(slot);
     }
     arena
 }
@@ -134,7 +155,19 @@ mod tests {
         let plan = chain(10);
         let arena = assign(&plan, &|_| 32);
         assert_eq!(arena.slot_bytes, [32, 32]);
+        assert_eq!(largest_live_set(&plan, &|_| 32), 64);
         validate(&plan, &arena).expect("valid");
+    }
+
+    #[test]
+    fn the_largest_live_set_is_that_of_one_step() {
+        // Buffers 1, 2, 3 are alive together when step 2 reads 1 again: buffer n has 10 to the n bytes.
+        let mut plan = chain(5);
+        let again = plan.steps[1].reads[0].clone();
+        plan.steps[2].reads.push(again);
+        assert_eq!(largest_live_set(&plan, &|id| 10u64.pow(id.0)), 11_000);
+        assert_eq!(largest_live_set(&plan, &|id| if id.0 == 4 { 0 } else { 1 }), 3);
+        assert_eq!(largest_live_set(&chain(1), &|_| 1), 0);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub use host::Elements;
 pub use image::{ImageDescriptor, PixelFormat};
 pub use model::{AIModel, AIModelAsset, FunctionDescriptor, PortDescriptor};
 pub use ndarray::NDArray;
-pub use ops::table::{OpRow, table as ops_table};
+pub use ops::table::{OpRow, Support, table as ops_table};
 pub use options::{ComputeUnitKind, ForcedKernel, Precision, SpecializationOptions};
 pub use report::{Report, ReportEntry};
 pub use session::{Counters, InputData, OutputWant, Session, TraceEntry};

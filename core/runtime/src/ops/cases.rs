@@ -6,6 +6,7 @@
 mod draw;
 mod random;
 mod run;
+mod support;
 mod tests;
 
 use std::sync::Arc;

@@ -3,9 +3,11 @@
 
 use std::path::Path;
 
+use coreai::ComputeUnitKind;
 use serde::{Deserialize, Serialize};
 
 use super::error::VerifyError;
+use super::runner::{Outcome, Verdict, unit_name};
 
 /// The reviewed list for the conformance corpus.
 const OWN: &str = include_str!("expected.json");
@@ -130,6 +132,25 @@ impl Expected {
             s.code == code && s.unit.as_deref().is_none_or(|u| u == unit) && matches(&s.case, case)
         };
         self.skips.iter().any(of)
+    }
+
+    /// Rows for cases that ran on `unit`, and of which none was needed: text of kind and case. Rows whose
+    /// cases did not run or failed are not told.
+    pub fn unused(&self, unit: ComputeUnitKind, outcomes: &[Outcome]) -> Vec<String> {
+        let idle = |pattern: &str, effect: &dyn Fn(&Outcome) -> bool| {
+            let ran: Vec<&Outcome> = outcomes.iter().filter(|o| matches(pattern, &o.case)).collect();
+            !ran.is_empty() && ran.iter().all(|o| !effect(o) && !matches!(o.verdict, Verdict::Failed(_)))
+        };
+        let listed = |o: &Outcome| matches!(o.verdict, Verdict::Skipped { listed: true, .. });
+        let row = |kind: &str, case: &str| format!("{kind} {case}");
+        let differences = self.differences.iter().filter(|d| idle(&d.case, &|o| o.expected_differences > 0));
+        let unrecorded = self.unrecorded.iter().filter(|u| idle(&u.case, &listed));
+        let here = |s: &&SkipRow| s.unit.as_deref().is_none_or(|u| u == unit_name(unit));
+        let skips = self.skips.iter().filter(here).filter(|s| idle(&s.case, &listed));
+        let mut rows: Vec<String> = differences.map(|d| row("difference", &d.case)).collect();
+        rows.extend(unrecorded.map(|u| row("unrecorded", &u.case)));
+        rows.extend(skips.map(|s| row("skip", &s.case)));
+        rows
     }
 }
 

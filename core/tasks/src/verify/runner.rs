@@ -207,8 +207,9 @@ fn referenced(case: &Case) -> bool {
     case.tolerance.is_some() && case.steps.iter().any(|s| !s.reference.is_empty())
 }
 
-fn unit(settings: &Settings) -> &'static str {
-    match settings.options.compute_unit {
+/// Name of a unit in the list of expected results.
+pub(super) fn unit_name(unit: ComputeUnitKind) -> &'static str {
+    match unit {
         ComputeUnitKind::Cpu => "cpu",
         ComputeUnitKind::Gpu => "gpu",
     }
@@ -225,7 +226,7 @@ fn recorded(case: &Case, settings: &Settings, measured: &mut Measured) -> Verdic
     match compared {
         Ok(()) => Verdict::Passed,
         Err(f) => {
-            let listed = settings.expected.skips(&case.id, unit(settings), &f.code);
+            let listed = settings.expected.skips(&case.id, unit_name(settings.options.compute_unit), &f.code);
             if f.code == "unsupported" || listed {
                 let reason = Skip::Error { code: f.code, op: f.op, message: f.detail };
                 return Verdict::Skipped { reason, listed };

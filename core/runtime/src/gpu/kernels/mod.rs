@@ -28,7 +28,7 @@ mod supports;
 mod window;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
-mod tests;
+pub(crate) mod tests;
 
 pub use order::MAX_COUNTED;
 pub use supports::supports;

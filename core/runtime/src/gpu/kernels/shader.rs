@@ -96,7 +96,8 @@ impl<'a> Shader<'a> {
     /// The same as u32.
     pub fn uword(&mut self, e: &Expr) -> String {
         match e.as_const() {
-            Some(c @ (0 | 1)) => format!("{c}u"),
+            Some(1) => "1u".into(),
+            // 0 too: no invocation divides by the extent of an empty axis, but a constant one is refused.
             _ => format!("u32({})", self.param(e)),
         }
     }

@@ -1,7 +1,7 @@
 //! Every kernel against the CPU unit, on a real adapter, over views, storages and binding limits;
 //! and every source against naga's three backends. Without an adapter only the latter.
 
-mod bench;
+pub mod bench;
 mod elementwise;
 mod movement;
 mod products;

@@ -14,7 +14,7 @@ use crate::facts::{Fact, MAX_CONTENT, is_integer};
 use crate::graph::{Graph, NewNode, NodeKind, Source, Val};
 use crate::host::{Elements, decode, encode};
 use crate::ndarray::NDArray;
-use crate::ops::find;
+use crate::ops::{HOST, Op, find};
 
 /// Extents: small ones, 0, and both sides of what kernels work on at once.
 const EXTENTS: &[usize] = &[1, 1, 2, 2, 3, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 130];
@@ -41,8 +41,17 @@ impl Drawn {
     pub fn add(&mut self, case: &Case, seed: u64, symbolic: bool) -> Result<(), Error> {
         let mut rng = Rng(seed);
         let spice = rng.pick(&[Spice::Mild, Spice::Mild, Spice::Wide, Spice::Special]);
-        let mut draw =
-            Draw { name: case.name, rng, drawn: self, symbolic, spice, constant_data: false, error: None };
+        let mut draw = Draw {
+            name: case.name,
+            rng,
+            drawn: self,
+            symbolic,
+            spice,
+            constant_data: false,
+            views: true,
+            wanted: None,
+            error: None,
+        };
         draw.constant_data = draw.rng.once_in(12);
         let call = (case.draw)(&mut draw);
         let then = draw.rng.once_in(4);
@@ -63,6 +72,72 @@ impl Drawn {
         }
         for v in results {
             self.graph.outputs.push((format!("y{}", v.0), v));
+        }
+        Ok(())
+    }
+
+    /// Draws a call alone, on inputs and of mild elements, whose first choice of an element type is
+    /// `element`. Tells the type of the choice, or of the first operand where there is none, and whether the
+    /// op's type rule takes the call. `None` when an operand cannot be made.
+    pub fn probe(&mut self, case: &Case, seed: u64, element: ElementType) -> Option<(ElementType, bool)> {
+        let mut draw = Draw {
+            name: case.name,
+            rng: Rng(seed),
+            drawn: self,
+            symbolic: false,
+            spice: Spice::Mild,
+            constant_data: false,
+            views: false,
+            wanted: Some(element),
+            error: None,
+        };
+        let call = (case.draw)(&mut draw);
+        let (left, error) = (draw.wanted, draw.error);
+        if error.is_some() {
+            return None;
+        }
+        let element = match left {
+            None => element,
+            Some(_) => self.graph.fact(*call.inputs.first()?).element,
+        };
+        let op = find(case.name).unwrap_or(&HOST);
+        let new = NewNode {
+            attrs: call.attrs,
+            region: call.region,
+            ..NewNode::plain(op, case.name.into(), call.inputs)
+        };
+        let declared: Vec<Fact> = call.results.iter().map(|e| Fact::new(*e, vec![])).collect();
+        let typed = self.graph.infer(&new, &declared);
+        let rule = typed.is_ok();
+        for v in self.graph.push(new, typed.unwrap_or(declared)) {
+            self.graph.outputs.push((format!("y{}", v.0), v));
+        }
+        Some((element, rule))
+    }
+
+    /// A state that is read into an output, or written from an input.
+    pub fn state(
+        &mut self,
+        op: Option<&'static dyn Op>,
+        name: &str,
+        element: ElementType,
+    ) -> Result<(), Error> {
+        let dims = || vec![Expr::from(2i64), Expr::from(3i64)];
+        let handle = self.graph.port("s".into(), Fact::new(element, dims()), true, 0, &mut || None);
+        let token = self.graph.value(Fact::token(), Source::Constant);
+        let op = op.unwrap_or(&HOST);
+        let write = name.contains("write");
+        let mut inputs = vec![handle];
+        let mut declared = vec![Fact::token()];
+        if write {
+            inputs.push(self.graph.port("x".into(), Fact::new(element, dims()), false, 0, &mut || None));
+        } else {
+            declared.insert(0, Fact::new(element, dims()));
+        }
+        inputs.push(token);
+        let results = self.graph.node(NewNode::plain(op, name.into(), inputs), &declared)?;
+        if !write {
+            self.graph.outputs.push(("y".into(), results[0]));
         }
         Ok(())
     }
@@ -127,13 +202,20 @@ pub struct Draw<'a> {
     spice: Spice,
     /// All data is constant: the host may evaluate the op.
     constant_data: bool,
+    /// Operands may be seen through views.
+    views: bool,
+    /// What the next choice of an element type gives.
+    wanted: Option<ElementType>,
     error: Option<Error>,
 }
 
 impl Draw<'_> {
     /// An element type.
     pub fn element(&mut self, from: &[ElementType]) -> ElementType {
-        self.rng.pick(from)
+        match self.wanted.take() {
+            Some(element) => element,
+            None => self.rng.pick(from),
+        }
     }
 
     /// No spicier elements than these, from here on.
@@ -341,6 +423,7 @@ impl Draw<'_> {
         let rank = dims.len();
         let wide = |n: &usize| *n as i64;
         match self.rng.below(12) {
+            _ if !self.views => self.leaf(dims, fill),
             0 | 1 if rank > 1 => {
                 let perm = self.permutation(rank);
                 let mut from = vec![0; rank];
@@ -411,7 +494,7 @@ impl Draw<'_> {
     fn leaf(&mut self, dims: &[usize], fill: &mut dyn FnMut(&mut Rng, &[usize]) -> NDArray) -> Val {
         let array = fill(&mut self.rng, dims);
         let (constant, mask) = (self.rng.once_in(8) || self.constant_data, self.rng.word());
-        if constant {
+        if constant && self.views {
             return self.drawn.constant(array);
         }
         let symbolic = self.symbolic;

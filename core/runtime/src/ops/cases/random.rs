@@ -58,9 +58,13 @@ pub enum Spice {
 /// Elements of a tensor.
 pub fn array(rng: &mut Rng, element: ElementType, dims: &[usize], spice: Spice) -> NDArray {
     let count: usize = dims.iter().product();
-    let elements = match integer_range(element) {
-        Some((low, high)) => Elements::Int((0..count).map(|_| integer(rng, low, high, spice)).collect()),
-        None => Elements::Real((0..count).map(|_| float(rng, element, spice)).collect()),
+    let elements = match (integer_range(element), element.complex_part()) {
+        (Some((low, high)), _) => Elements::Int((0..count).map(|_| integer(rng, low, high, spice)).collect()),
+        (None, Some(part)) => {
+            let pair = |_| [float(rng, part, spice), float(rng, part, spice)];
+            Elements::Complex((0..count).map(pair).collect())
+        }
+        (None, None) => Elements::Real((0..count).map(|_| float(rng, element, spice)).collect()),
     };
     encode(element, dims, &elements).unwrap()
 }

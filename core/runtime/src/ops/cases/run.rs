@@ -113,14 +113,15 @@ impl ByteSource for File {
     }
 }
 
-fn asset(drawn: &Drawn) -> Arc<Asset> {
+/// The file that a draw's constants lie in.
+pub fn asset(drawn: &Drawn) -> Arc<Asset> {
     let file = File { asset: base(), constants: drawn.constants.clone() };
     Arc::new(Asset::read_blocking(Arc::new(file), None, None).unwrap())
 }
 
 /// The plan of a graph; where it leaves the op to the host, why. Guards that refuse the symbols' values are
 /// an error.
-fn planned(drawn: &Drawn, asset: &Asset, gpu: bool, precision: Precision) -> Result<Plan, Answer> {
+pub fn planned(drawn: &Drawn, asset: &Asset, gpu: bool, precision: Precision) -> Result<Plan, Answer> {
     let options = SpecializationOptions { precision, ..Default::default() };
     let made = plan(&BuildCx { asset, options: &options, gpu }, &drawn.graph).map_err(|failure| {
         if failure.unsupported {

@@ -1,5 +1,6 @@
 //! Builds plans of one step with random data, runs them on both units and compares.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{ErrorKind, Write};
@@ -302,20 +303,7 @@ impl Bench {
     /// Names of the kernels the plan's steps become on a device, all of whose sources are checked.
     pub fn kernels(&self, caps: &Caps) -> Vec<&'static str> {
         let (max, min) = self.bounds();
-        let mut names = vec![];
-        for step in 0..self.plan.steps.len() {
-            supports(&self.plan, &self.plan.steps[step]).unwrap();
-            let cx = LowerCx { caps, max: &max, min: &min };
-            for dispatch in lower(&self.plan, step, &cx).unwrap() {
-                if let Err(e) = coreai_shaders::check::check(&dispatch.source, caps.subgroups) {
-                    panic!("{}: {e}\n{}", dispatch.kernel, dispatch.source);
-                }
-                dump(dispatch.kernel, &dispatch.source);
-                assert!(dispatch.params.len() <= 64);
-                names.push(dispatch.kernel);
-            }
-        }
-        names
+        vet(&self.plan, &LowerCx { caps, max: &max, min: &min })
     }
 
     /// Checks the sources with and without subgroups; the kernels with them and ample bindings.
@@ -427,6 +415,28 @@ impl Bench {
             assert!(ok, "{what}: element {at}: {} instead of {} ({g:#x}, {w:#x})", f(*g), f(*w));
         }
     }
+}
+
+/// Names of the kernels that a plan's steps become; each source is checked and written for `make tint`.
+pub fn vet(plan: &Plan, cx: &LowerCx) -> Vec<&'static str> {
+    static SEEN: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+    let mut names = vec![];
+    for step in 0..plan.steps.len() {
+        supports(plan, &plan.steps[step]).unwrap();
+        for dispatch in lower(plan, step, cx).unwrap() {
+            let mut hasher = DefaultHasher::new();
+            (&dispatch.source, cx.caps.subgroups).hash(&mut hasher);
+            if SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(hasher.finish()) {
+                if let Err(e) = coreai_shaders::check::check(&dispatch.source, cx.caps.subgroups) {
+                    panic!("{}: {e}\n{}", dispatch.kernel, dispatch.source);
+                }
+                dump(dispatch.kernel, &dispatch.source);
+            }
+            assert!(dispatch.params.len() <= 64);
+            names.push(dispatch.kernel);
+        }
+    }
+    names
 }
 
 /// Writes a source that was not seen yet, as browsers get it, into the folder that `COREAI_WGSL_DUMP`
