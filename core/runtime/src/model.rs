@@ -300,7 +300,7 @@ impl AIModel {
             if let Some((output, rows)) = variant.rows {
                 select::last_rows(&mut graph, output, rows)?;
             }
-            let mut made = program::plan(&cx, &graph).map_err(|f| f.error)?;
+            let mut made = program::plan(&cx, &graph).map_err(|f| *f.error)?;
             let mut entries = self.lock();
             for entry in made.entries.drain(..) {
                 note(&mut entries, entry, self.options.strict)?;

@@ -57,7 +57,7 @@ pub struct Failure {
     /// Something is missing here, as opposed to: the program is wrong.
     pub unsupported: bool,
     /// What to tell the caller.
-    pub error: crate::Error,
+    pub error: Box<crate::Error>,
 }
 
 /// Lowers a graph. Returns the plan and the fallbacks taken.
@@ -96,7 +96,9 @@ pub fn lower(
     let place = |fault: Fault, name: &str| Failure {
         node: None,
         unsupported: fault.unsupported,
-        error: fault.at(&graph.function, &crate::step::Origin { op: name.into(), node: 0, source: None }),
+        error: Box::new(
+            fault.at(&graph.function, &crate::step::Origin { op: name.into(), node: 0, source: None }),
+        ),
     };
     cx.ports().map_err(|f| place(f, "dataflow.graph_v1"))?;
     for (at, node) in graph.nodes.iter().enumerate() {
@@ -107,7 +109,7 @@ pub fn lower(
         node.op.lower(&mut cx, at).map_err(|f| Failure {
             node: Some(at),
             unsupported: f.unsupported,
-            error: f.at(&graph.function, &node.origin),
+            error: Box::new(f.at(&graph.function, &node.origin)),
         })?;
     }
     cx.outputs().map_err(|f| place(f, "dataflow.output_v1"))?;

@@ -175,7 +175,7 @@ pub fn plan(cx: &BuildCx, graph: &Graph) -> Result<Made, Failure> {
                 let fault = Fault::unsupported(reason);
                 return Err(Failure {
                     node: node.then_some(step.origin.node as usize),
-                    error: fault.at(&graph.function, &step.origin),
+                    error: Box::new(fault.at(&graph.function, &step.origin)),
                     unsupported: true,
                 });
             }
@@ -192,18 +192,18 @@ fn retry(graph: &mut Graph, segment: Option<&Segment>, failure: Failure) -> Resu
         None => Some(n),
     });
     let Some(node) = at.and_then(|at| graph.nodes.get_mut(at)) else {
-        return Err(Refusal::Error(failure.error));
+        return Err(Refusal::Error(*failure.error));
     };
     if !failure.unsupported || !matches!(node.kind, NodeKind::Plan) {
-        return Err(Refusal::Error(failure.error));
+        return Err(Refusal::Error(*failure.error));
     }
     if node.composite.is_some() {
         return Err(Refusal::Rule(node.name.to_string()));
     }
     if !host::knows(&node.name) {
-        return Err(Refusal::Error(failure.error));
+        return Err(Refusal::Error(*failure.error));
     }
-    let reason = match failure.error {
+    let reason = match *failure.error {
         Error::Unsupported { reason, .. } => reason,
         other => other.to_string(),
     };

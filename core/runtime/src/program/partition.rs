@@ -98,9 +98,9 @@ pub fn partition(graph: &Graph) -> Vec<Level> {
         }
     }
     let mut wanted: Vec<Val> = graph.outputs.iter().map(|(_, v)| *v).collect();
-    for l in 0..count {
+    for (l, level) in levels.iter_mut().enumerate() {
         let mut inputs = vec![];
-        for at in &levels[l].segment.nodes {
+        for at in &level.segment.nodes {
             for v in &graph.nodes[*at].inputs {
                 let local = made.get(v) == Some(&l) || is_constant(graph, *v);
                 let state = matches!(graph.sources[v.0 as usize], Source::State(_));
@@ -110,8 +110,8 @@ pub fn partition(graph: &Graph) -> Vec<Level> {
             }
         }
         wanted.extend(&inputs);
-        wanted.extend(levels[l].others.iter().flat_map(|at| &graph.nodes[*at].inputs));
-        levels[l].segment.inputs = inputs;
+        wanted.extend(level.others.iter().flat_map(|at| &graph.nodes[*at].inputs));
+        level.segment.inputs = inputs;
     }
     for v in wanted {
         let Some(l) = made.get(&v).filter(|_| !is_constant(graph, v)) else { continue };

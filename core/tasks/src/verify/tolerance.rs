@@ -76,6 +76,17 @@ pub struct Allowed {
     pub wide: bool,
 }
 
+/// The smallest positive value of a low-precision type: where all of a tensor is that small, its
+/// elements are steps of this size. 0 for types that do not come near it.
+fn least(element: ElementType) -> f64 {
+    match element.complex_part().unwrap_or(element) {
+        ElementType::F16 => (-24f64).exp2(),
+        ElementType::F8E4M3FN => (-9f64).exp2(),
+        ElementType::F8E5M2 => (-16f64).exp2(),
+        _ => 0.0,
+    }
+}
+
 /// Bounds for a tensor of `element` whose largest magnitude is `peak`. `rounding` is the coarsest
 /// float type of the program; `test` is the tolerance of the test that made the case, which counts for
 /// low precision only.
@@ -126,6 +137,7 @@ mod tests {
         assert_eq!(allowed(ElementType::F32, ElementType::F16, 2.0, None).absolute, 0.02);
         assert_eq!(allowed(ElementType::F32, ElementType::F32, 2.0, None).absolute, 4e-5);
         assert_eq!(allowed(ElementType::F16, ElementType::F32, 2.0, None).absolute, 0.02);
+        assert_eq!(allowed(ElementType::F16, ElementType::F16, 1e-7, None).absolute, 2f64.powi(-24));
     }
 
     #[test]

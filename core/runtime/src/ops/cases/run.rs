@@ -127,7 +127,7 @@ pub fn planned(drawn: &Drawn, asset: &Asset, gpu: bool, precision: Precision) ->
         if failure.unsupported {
             Answer::Left(failure.error.to_string())
         } else {
-            Answer::Failed(failure.error)
+            Answer::Failed(*failure.error)
         }
     })?;
     let refused = made.plan.guards.iter().find(|g| {
