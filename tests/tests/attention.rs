@@ -61,14 +61,12 @@ fn a_decoder_of_a_long_prompt() {
 /// Models of fixed extents are too short for sizes to tell: no step but attention sees the scores' shape.
 #[test]
 fn models_of_fixed_extents() {
-    for folder in
-        places::shared_cases(&[
+    for folder in places::shared_cases(&[
         "model-encoder-bert-f32-",
         "model-mha-encoder-f32-",
         "model-vae-decoder-f32-",
         "model-vit-f32-",
-    ])
-    {
+    ]) {
         let plan = |rules: bool| {
             let model = model(&folder, rules);
             let case = coreai_tasks::verify::Case::read(&folder).expect("readable");
