@@ -159,7 +159,7 @@ def _entry(store, key, array):
         array = array.astype(np.uint8)
     elif entry["dtype"] == "float4_e2m1fn":
         array = array.view(np.uint8)
-    store[key] = np.ascontiguousarray(array)
+    store[key] = np.ascontiguousarray(array).reshape(array.shape)  # the function makes a scalar a vector
     return entry
 
 

@@ -226,7 +226,11 @@ impl<'a> Shader<'a> {
         }
         let _ = writeln!(text, "  var {prefix}_rest = {index};");
         for axis in (1..rank).rev() {
-            let dim = self.uword(&space.dims[axis]);
+            // Nothing is there to run where an extent is 0, but WGSL refuses to divide by it.
+            let dim = match space.dims[axis].is(0) {
+                true => "1u".to_owned(),
+                false => self.uword(&space.dims[axis]),
+            };
             let _ = writeln!(text, "  let {prefix}{axis} = i32({prefix}_rest % {dim});");
             let _ = writeln!(text, "  {prefix}_rest = {prefix}_rest / {dim};");
         }
