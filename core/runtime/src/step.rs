@@ -240,8 +240,10 @@ pub enum Kernel {
         causal: bool,
         /// And `j > i + s - t - window`; 0 is no window.
         window: u32,
-        /// A mask operand: F32 kind is added, Bool kind keeps where 1.
+        /// A mask operand: F32 kind is added, Bool kind adds `hidden` where 0.
         mask: bool,
+        /// What hides a score: a row of nothing else still has its softmax.
+        hidden: f32,
         /// One extra logit per head that takes part in the softmax's denominator only.
         sinks: bool,
     },

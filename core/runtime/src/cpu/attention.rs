@@ -18,6 +18,7 @@ pub(super) struct Attention {
     pub causal: bool,
     pub window: u32,
     pub mask: bool,
+    pub hidden: f32,
     pub sinks: bool,
 }
 
@@ -127,7 +128,7 @@ impl Bound<'_> {
             for (score, &word) in scores.iter_mut().zip(&words) {
                 match mask.kind {
                     Kind::F32 => *score += f32::from_bits(word),
-                    _ if word == 0 => *score = f32::NEG_INFINITY,
+                    _ if word == 0 => *score += self.parameters.hidden,
                     _ => {}
                 }
             }
@@ -302,7 +303,8 @@ impl Bound<'_> {
             let dot = dot * f64::from(self.parameters.scale);
             scores[j] = match mask.get(j) {
                 Some(&bits) if additive => dot + f64::from(f32::from_bits(bits)),
-                Some(0) => f64::NEG_INFINITY,
+                // Rounded as a float's sum is: the number says how coarse hidden scores are.
+                Some(0) => f64::from(dot as f32 + self.parameters.hidden),
                 _ => dot,
             };
         }

@@ -214,9 +214,15 @@ fn kernel(
             let parameters = Rope { rotated: *rotated, interleaved: *interleaved, tables: *tables };
             rope::rope(&parameters, reads, dims, out, env)
         }
-        Kernel::Attention { scale, causal, window, mask, sinks } => {
-            let parameters =
-                Attention { scale: *scale, causal: *causal, window: *window, mask: *mask, sinks: *sinks };
+        Kernel::Attention { scale, causal, window, mask, hidden, sinks } => {
+            let parameters = Attention {
+                scale: *scale,
+                causal: *causal,
+                window: *window,
+                mask: *mask,
+                hidden: *hidden,
+                sinks: *sinks,
+            };
             attention::attention(&parameters, reads, dims, out, env)
         }
         Kernel::GatherNd => gather::gather_nd(reads, dims, out, env),

@@ -13,6 +13,9 @@ use crate::ndarray::NDArray;
 use crate::ops::{Fault, constant};
 use crate::step::{Buffer, BufferId, Kernel, Kind, QuantFormat, QuantSource, Role, Round, Storage, View};
 
+/// Most elements that depend on sizes in one step: each is a scalar and a select.
+const EXTENTS: usize = 16;
+
 impl Lower<'_> {
     /// A view of a constant or of a value that only the host knows.
     pub(super) fn host_view(&mut self, v: Val) -> Result<View, Fault> {
@@ -40,25 +43,25 @@ impl Lower<'_> {
             let id = self.buffer(Role::Host(bytes), kind, Storage::Word, Expr::from(words.len()));
             return Ok(View::whole(id, fact.dims));
         }
-        // A vector of expressions: pick by the flat index.
-        let mut instrs = vec![Instr { op: MapOp::Index(0), args: [0; 3], kind: Kind::I32 }];
-        let push = |instrs: &mut Vec<Instr>, op, args, kind| {
-            instrs.push(Instr { op, args, kind });
-            (instrs.len() - 1) as u16
-        };
-        let mut last = push(&mut instrs, MapOp::Scalar(0), [0; 3], kind);
-        for i in 1..content.len() {
-            let at = push(&mut instrs, MapOp::Const(i as u32), [0; 3], Kind::I32);
-            let here = push(&mut instrs, MapOp::Fn(crate::map::MapFn::Equal), [0, at, 0], Kind::Bool);
-            let value = push(&mut instrs, MapOp::Scalar(i as u16), [0; 3], kind);
-            last = push(&mut instrs, MapOp::Fn(crate::map::MapFn::Select), [here, value, last], kind);
-        }
-        if content.len() > 16 {
-            return Err(Fault::unsupported("a long vector of extents as data"));
-        }
-        let prog = MapProg { instrs, scalars: content.to_vec() };
+        // A vector of expressions: pick by the flat index, in parts of as many as a step takes.
         let flat = self.temp_of(kind, vec![Expr::from(content.len())]);
-        self.push(Kernel::Map(prog), vec![], flat.clone(), Round::None, None);
+        for (part, values) in content.chunks(EXTENTS).enumerate() {
+            let mut instrs = vec![Instr { op: MapOp::Index(0), args: [0; 3], kind: Kind::I32 }];
+            let push = |instrs: &mut Vec<Instr>, op, args, kind| {
+                instrs.push(Instr { op, args, kind });
+                (instrs.len() - 1) as u16
+            };
+            let mut last = push(&mut instrs, MapOp::Scalar(0), [0; 3], kind);
+            for i in 1..values.len() {
+                let at = push(&mut instrs, MapOp::Const(i as u32), [0; 3], Kind::I32);
+                let here = push(&mut instrs, MapOp::Fn(crate::map::MapFn::Equal), [0, at, 0], Kind::Bool);
+                let value = push(&mut instrs, MapOp::Scalar(i as u16), [0; 3], kind);
+                last = push(&mut instrs, MapOp::Fn(crate::map::MapFn::Select), [here, value, last], kind);
+            }
+            let prog = MapProg { instrs, scalars: values.to_vec() };
+            let there = flat.slice(0, &Expr::from(part * EXTENTS), &Expr::from(values.len()), 1);
+            self.push(Kernel::Map(prog), vec![], there, Round::None, None);
+        }
         Ok(View::whole(flat.buffer, fact.dims))
     }
 

@@ -17,6 +17,7 @@ pub(super) struct Options {
     pub causal: bool,
     pub window: u32,
     pub mask: bool,
+    pub hidden: f32,
     pub sinks: bool,
 }
 
@@ -80,8 +81,8 @@ pub(super) fn build(mut shader: Shader<'_>, options: &Options) -> Result<Dispatc
                 kind => {
                     let zero = if kind == Kind::I32 { "0" } else { "0u" };
                     format!(
-                        "      if ({}({at}) == {zero}) {{ visible = false; score = -3.4028234663852886e38; }}",
-                        mask.load
+                        "      if ({}({at}) == {zero}) {{ score += {:?}; }}",
+                        mask.load, options.hidden
                     )
                 }
             }

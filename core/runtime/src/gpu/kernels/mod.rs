@@ -120,12 +120,13 @@ fn build(plan: &Plan, cx: &LowerCx<'_>, step: &Step, number: usize) -> Result<Ve
         Kernel::Rope { rotated, interleaved, tables } => {
             rope::build(shader(), *rotated, *interleaved, *tables)
         }
-        Kernel::Attention { scale, causal, window, mask, sinks } => {
+        Kernel::Attention { scale, causal, window, mask, hidden, sinks } => {
             let options = attention::Options {
                 scale: *scale,
                 causal: *causal,
                 window: *window,
                 mask: *mask,
+                hidden: *hidden,
                 sinks: *sinks,
             };
             attention::build(shader(), &options)

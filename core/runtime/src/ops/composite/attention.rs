@@ -11,6 +11,19 @@ use crate::step::Kernel;
 /// Largest head size the attention kernels take.
 const MAX_HEAD: i64 = 256;
 
+/// What the bodies of these composites add to a score that a mask of truths hides.
+const HIDDEN: f32 = -1e4;
+
+/// [`HIDDEN`] in the scores' type: scaled so that a float32 sum is as coarse as that type's sum with it, which
+/// decides the softmax of rows that see nothing.
+fn hidden(scores: ElementType) -> f32 {
+    match scores {
+        ElementType::F16 => HIDDEN * 8192.0,
+        ElementType::BF16 => HIDDEN * 65536.0,
+        _ => HIDDEN,
+    }
+}
+
 pub(super) struct Attention;
 
 impl Rule for Attention {
@@ -100,6 +113,7 @@ impl Op for Attention {
             causal: c.bool("is_causal").unwrap_or(false),
             window: u32::try_from(c.i64("window_size").unwrap_or(0)).unwrap_or(0),
             mask: mask.is_some(),
+            hidden: hidden(cx.fact(q).element),
             sinks: sinks.is_some(),
         };
         cx.step(kernel, reads, outputs[0])
