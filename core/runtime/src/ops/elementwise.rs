@@ -348,8 +348,13 @@ fn fits(cx: &mut InferCx, value: &Expr, element: ElementType) -> Option<bool> {
     let (min, max) = integer_range(element)?;
     let name = cx.name.to_string();
     let why = || format!("{name}: {value} must fit {}", element.name());
-    let above = min == i64::MIN || cx.shapes.require_nonnegative(&(value - &Expr::from(min)), &why);
-    let below = max == i64::MAX || cx.shapes.require_nonnegative(&(&Expr::from(max) - value), &why);
+    if element.bits() == 64 {
+        // Expressions saturate where the type wraps: nothing may come near the ends.
+        let bounds = cx.shapes.bounds(value);
+        return Some(bounds.min > i64::MIN / 2 && bounds.max < i64::MAX / 2);
+    }
+    let above = cx.shapes.require_nonnegative(&(value - &Expr::from(min)), &why);
+    let below = cx.shapes.require_nonnegative(&(&Expr::from(max) - value), &why);
     Some(above && below)
 }
 

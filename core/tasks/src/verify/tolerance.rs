@@ -108,7 +108,9 @@ pub fn allowed(
     };
     // The tests' own tolerances allow for float16; a float32 program is held to float32.
     let test = test.filter(|_| wide).unwrap_or_default();
-    Allowed { absolute: test.atol.unwrap_or(0.0).max(bound * peak), relative: test.rtol.unwrap_or(0.0), wide }
+    let least = least(element).max(if full { least(rounding) } else { 0.0 });
+    let absolute = test.atol.unwrap_or(0.0).max(bound * peak).max(least);
+    Allowed { absolute, relative: test.rtol.unwrap_or(0.0), wide }
 }
 
 #[cfg(test)]
