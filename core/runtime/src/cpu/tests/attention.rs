@@ -138,7 +138,8 @@ fn a_row_that_sees_nothing_has_its_softmax_or_zero_with_a_sink() {
         if sinks {
             reads.push(view(sink, &[1]));
         }
-        let kernel = Kernel::Attention { scale: 1.0, causal: false, window: 0, mask: true, hidden: -1e4, sinks };
+        let kernel =
+            Kernel::Attention { scale: 1.0, causal: false, window: 0, mask: true, hidden: -1e4, sinks };
         let got = case.run_f32(kernel, reads, &[1, 1, 2, 1]);
         // Scores of 2 and 3, as a float of the size of 10⁴ holds them.
         let softmax = (2.0 + 3.0 * 1f32.exp()) / (1.0 + 1f32.exp());

@@ -80,10 +80,7 @@ pub(super) fn build(mut shader: Shader<'_>, options: &Options) -> Result<Dispatc
                 ),
                 kind => {
                     let zero = if kind == Kind::I32 { "0" } else { "0u" };
-                    format!(
-                        "      if ({}({at}) == {zero}) {{ score += {:?}; }}",
-                        mask.load, options.hidden
-                    )
+                    format!("      if ({}({at}) == {zero}) {{ score += {:?}; }}", mask.load, options.hidden)
                 }
             }
         }
