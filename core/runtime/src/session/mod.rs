@@ -219,44 +219,49 @@ impl Session {
 
     /// Runs the function with the bound inputs and the session's states.
     pub async fn run(&mut self, wants: &[OutputWant]) -> Result<(), Error> {
-        self.execute(wants, false).await
+        match &mut self.execution {
+            Execution::Plan(runner) => runner.run(&mut self.shared, wants).await?,
+            Execution::Staged { .. } => self.run_stages(wants, false).await?,
+        }
+        self.shared.counters.runs += 1;
+        Ok(())
     }
 
     /// Blocking twin of [`Session::run`]; allocates nothing once its bucket has been prepared.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run_blocking(&mut self, wants: &[OutputWant]) -> Result<(), Error> {
-        pollster::block_on(self.execute(wants, true))
-    }
-
-    async fn execute(&mut self, wants: &[OutputWant], blocking: bool) -> Result<(), Error> {
         match &mut self.execution {
-            Execution::Plan(runner) => runner.run(&mut self.shared, wants, blocking).await?,
-            Execution::Staged { runner, inputs, results } => {
-                let mut arrays = vec![];
-                for (port, input) in self.program.inputs.iter().zip(inputs.iter()) {
-                    let unset = || Error::Input { name: port.name.clone(), reason: "is not set".into() };
-                    arrays.push(input.clone().ok_or_else(unset)?);
-                }
-                let found = runner.run(&mut self.shared, arrays, blocking).await?;
-                results.iter_mut().for_each(|r| *r = Wanted::default());
-                for want in wants {
-                    let Some(array) = found.get(want.output) else {
-                        let (name, reason) = (want.output.to_string(), "no such output".into());
-                        return Err(Error::Input { name, reason });
-                    };
-                    let array = match want.rows {
-                        Some(rows) => Arc::new(last_rows(array, rows)?),
-                        None => array.clone(),
-                    };
-                    let mut words = vec![];
-                    if crate::facts::kind_of(array.element).is_some() {
-                        words::from_bytes(array.element, &array.data, &mut words)?;
-                    }
-                    results[want.output] = Wanted { array: Some(array), words };
-                }
-            }
+            Execution::Plan(runner) => runner.run_blocking(&mut self.shared, wants)?,
+            Execution::Staged { .. } => pollster::block_on(self.run_stages(wants, true))?,
         }
         self.shared.counters.runs += 1;
+        Ok(())
+    }
+
+    async fn run_stages(&mut self, wants: &[OutputWant], blocking: bool) -> Result<(), Error> {
+        let Execution::Staged { runner, inputs, results } = &mut self.execution else { return Ok(()) };
+        let mut arrays = vec![];
+        for (port, input) in self.program.inputs.iter().zip(inputs.iter()) {
+            let unset = || Error::Input { name: port.name.clone(), reason: "is not set".into() };
+            arrays.push(input.clone().ok_or_else(unset)?);
+        }
+        let found = runner.run(&mut self.shared, arrays, blocking).await?;
+        results.iter_mut().for_each(|r| *r = Wanted::default());
+        for want in wants {
+            let Some(array) = found.get(want.output) else {
+                let (name, reason) = (want.output.to_string(), "no such output".into());
+                return Err(Error::Input { name, reason });
+            };
+            let array = match want.rows {
+                Some(rows) => Arc::new(last_rows(array, rows)?),
+                None => array.clone(),
+            };
+            let mut words = vec![];
+            if crate::facts::kind_of(array.element).is_some() {
+                words::from_bytes(array.element, &array.data, &mut words)?;
+            }
+            results[want.output] = Wanted { array: Some(array), words };
+        }
         Ok(())
     }
 

@@ -37,6 +37,17 @@ enum Executor {
     Nothing,
 }
 
+impl Executor {
+    /// Runs what needs no device.
+    fn run_here(&mut self, shared: &mut Shared, values: &[i64], inputs: &[&[u32]]) -> Result<(), Error> {
+        match (self, &mut shared.states) {
+            (Executor::Nothing, _) => Ok(()),
+            (Executor::Cpu(cpu), States::Cpu(states)) => cpu.run(values, inputs, states, &shared.cancel),
+            _ => Err(super::mixed()),
+        }
+    }
+}
+
 /// A plan ready to run for a bucket of symbol values.
 struct Prepared {
     planned: Planned,
@@ -131,13 +142,8 @@ impl PlanRunner {
         Ok(())
     }
 
-    /// Runs with the bound inputs. `blocking` waits for the device on this thread.
-    pub async fn run(
-        &mut self,
-        shared: &mut Shared,
-        wants: &[OutputWant],
-        blocking: bool,
-    ) -> Result<(), Error> {
+    /// Runs with the bound inputs.
+    pub async fn run(&mut self, shared: &mut Shared, wants: &[OutputWant]) -> Result<(), Error> {
         let at = match self.ready(shared, wants)? {
             Some(at) => at,
             None => self.prepare(shared, wants).await?,
@@ -145,25 +151,31 @@ impl PlanRunner {
         let mut inline: [&[u32]; INLINE_INPUTS] = [&[]; INLINE_INPUTS];
         let mut many = vec![];
         let inputs = input_words(&self.inputs, &mut inline, &mut many);
-        match (&mut self.prepared[at].executor, &mut shared.states) {
-            (Executor::Nothing, _) => {}
-            #[cfg(not(target_arch = "wasm32"))]
-            (Executor::Gpu(layout), _) if blocking => {
-                layout.run_blocking(&self.values, inputs, &self.gpu_wants)?;
-            }
-            (Executor::Gpu(layout), _) => {
-                debug_assert!(!blocking);
-                layout.run(&self.values, inputs, &self.gpu_wants).await?;
-            }
-            (Executor::Cpu(cpu), States::Cpu(states)) => {
-                cpu.run(&self.values, inputs, states, &shared.cancel)?;
-            }
-            (Executor::Cpu(_), States::Gpu(_)) => return Err(super::mixed()),
+        match &mut self.prepared[at].executor {
+            Executor::Gpu(layout) => layout.run(&self.values, inputs, &self.gpu_wants).await?,
+            other => other.run_here(shared, &self.values, inputs)?,
         }
         self.finish(shared, at)
     }
 
-    /// As a blocking [`PlanRunner::run`], with the time of every dispatch. On a device without
+    /// Blocking twin of [`PlanRunner::run`]; allocates nothing once its bucket has been prepared.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run_blocking(&mut self, shared: &mut Shared, wants: &[OutputWant]) -> Result<(), Error> {
+        let at = match self.ready(shared, wants)? {
+            Some(at) => at,
+            None => pollster::block_on(self.prepare(shared, wants))?,
+        };
+        let mut inline: [&[u32]; INLINE_INPUTS] = [&[]; INLINE_INPUTS];
+        let mut many = vec![];
+        let inputs = input_words(&self.inputs, &mut inline, &mut many);
+        match &mut self.prepared[at].executor {
+            Executor::Gpu(layout) => layout.run_blocking(&self.values, inputs, &self.gpu_wants)?,
+            other => other.run_here(shared, &self.values, inputs)?,
+        }
+        self.finish(shared, at)
+    }
+
+    /// As [`PlanRunner::run_blocking`], with the time of every dispatch. On a device without
     /// timestamps, and on the CPU unit, the list is empty.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn trace(&mut self, shared: &mut Shared, wants: &[OutputWant]) -> Result<Vec<TraceEntry>, Error> {
@@ -173,7 +185,7 @@ impl PlanRunner {
         };
         let inputs: Vec<&[u32]> = self.inputs.iter().map(|i| i.words.as_slice()).collect();
         let Executor::Gpu(layout) = &mut self.prepared[at].executor else {
-            pollster::block_on(self.run(shared, wants, true))?;
+            self.run_blocking(shared, wants)?;
             return Ok(vec![]);
         };
         let times = match layout.run_traced_blocking(&self.values, &inputs, &self.gpu_wants)? {

@@ -95,7 +95,17 @@ impl StagedRunner {
             runner.set_value(i, array)?;
         }
         let wants: Vec<OutputWant> = (0..segment.outputs.len()).map(OutputWant::all).collect();
-        runner.run(shared, &wants, blocking).await?;
+        #[cfg(not(target_arch = "wasm32"))]
+        if blocking {
+            runner.run_blocking(shared, &wants)?;
+        } else {
+            runner.run(shared, &wants).await?;
+        }
+        #[cfg(target_arch = "wasm32")]
+        {
+            debug_assert!(!blocking);
+            runner.run(shared, &wants).await?;
+        }
         for (i, v) in segment.outputs.iter().enumerate() {
             self.values.insert(*v, Arc::new(runner.output_array(i)?));
         }

@@ -9,7 +9,7 @@ use crate::facts::Fact;
 use crate::lower::Lower;
 use crate::lower::expression::Term;
 use crate::map::{Instr, MapFn, MapOp, MapProg};
-use crate::step::{Kernel, Kind, Norm, View};
+use crate::step::{Kernel, Kind, Norm, Round, View};
 
 /// Most tokens of a call that become steps; longer calls run the body's loop.
 const MAX_TOKENS: i64 = 64;
@@ -116,12 +116,10 @@ impl Op for GatedDelta {
             let reads =
                 vec![key.clone(), state.clone(), value, at(&g).broadcast(&row), at(&beta).broadcast(&row)];
             cx.step_raw(product(Some(correction())), reads, delta.clone());
-            // Only the last state has the declared dtype.
-            let last = (token + 1 == tokens).then_some(outputs[1]);
             let next = cx.temp_of(Kind::F32, state.dims.clone());
             let column = key.permute(&[0, 1, 3, 2]); // [b, h, dk, 1]
             let terms = [state.clone(), at(&g), column, delta].map(Term::View);
-            cx.expression_into(&terms, &state.dims, next.clone(), last, |body, args| {
+            cx.expression_into(&terms, &state.dims, next.clone(), None, |body, args| {
                 let decay = body.float(MapFn::Exp, &[args[1]]);
                 let kept = body.float(MapFn::Mul, &[args[0], decay]);
                 let added = body.float(MapFn::Mul, &[args[2], args[3]]);
@@ -133,7 +131,14 @@ impl Op for GatedDelta {
             state = next;
         }
         cx.define(outputs[0], result);
-        cx.define(outputs[1], state);
+        // Results come from the state in float32; only the returned one has the declared dtype.
+        let (rounded, round) = cx.temp(outputs[1])?;
+        if round == Round::None {
+            cx.define(outputs[1], state);
+        } else {
+            cx.step_into(Kernel::Map(MapProg::copy(Kind::F32)), vec![state], rounded.clone(), outputs[1]);
+            cx.define(outputs[1], rounded);
+        }
         Ok(())
     }
 }
