@@ -10,6 +10,9 @@ use coreai_tests::{places, runner};
 
 /// Cases of the set that have recorded outputs.
 const RECORDED: usize = 2769;
+/// Its result is the difference of two equal products: in `fast` mode one is rounded to float16 where it is
+/// materialized and the other is fused unrounded, so that rounding is all that is left.
+const CANCELS: &str = "gather-mm-in-moe-with-fused-proj";
 /// Binding limit of the variant with small limits.
 const SMALL_BINDING: u64 = 4 << 20;
 
@@ -49,7 +52,10 @@ fn all(unit: ComputeUnitKind) {
 
 fn tenth(options: SpecializationOptions) {
     let step = if std::env::var_os("COREAI_WHOLE_SET").is_some() { 1 } else { 10 };
-    let cases: Vec<PathBuf> = places::shared_cases(&["c", "m"]).into_iter().step_by(step).collect();
+    let fast = options.precision == Precision::Fast && options.rules;
+    let cancels = |folder: &PathBuf| folder.to_string_lossy().contains(CANCELS);
+    let cases = places::shared_cases(&["c", "m"]).into_iter().step_by(step);
+    let cases: Vec<PathBuf> = cases.filter(|folder| !(fast && cancels(folder))).collect();
     if !cases.is_empty() {
         check(&cases, &options);
     }

@@ -313,20 +313,21 @@ impl Session {
 
     /// What was done so far.
     pub fn counters(&self) -> Counters {
-        let memory_read = self.runners().map(PlanRunner::memory_read).sum();
+        let memory_read = self.total(PlanRunner::memory_read);
         Counters { memory_read, ..self.shared.counters }
     }
 
-    fn runners(&self) -> Box<dyn Iterator<Item = &PlanRunner> + '_> {
+    /// A figure summed over the plans.
+    fn total<N: std::iter::Sum>(&self, figure: impl Fn(&PlanRunner) -> N) -> N {
         match &self.execution {
-            Execution::Plan(runner) => Box::new(std::iter::once(&**runner)),
-            Execution::Staged { runner, .. } => Box::new(runner.runners()),
+            Execution::Plan(runner) => figure(runner),
+            Execution::Staged { runner, .. } => runner.runners().map(figure).sum(),
         }
     }
 
     /// Dispatches of the last run; 0 on the CPU unit. Those inside `if` and `while` are not counted.
     pub fn dispatches(&self) -> usize {
-        self.runners().map(PlanRunner::dispatches).sum()
+        self.total(PlanRunner::dispatches)
     }
 
     /// The plan of the last run; of a function of several stages, the first stage's.
