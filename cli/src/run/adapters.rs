@@ -51,7 +51,7 @@ fn describe(adapter: &Value) -> String {
             continue;
         }
         let note = match key.as_str() {
-            "software" if value == true => " (used only when named with --adapter)",
+            "software" if value == true => " (used only when named with --adapter, and by verify)",
             _ => "",
         };
         // Writing to a String cannot fail.
