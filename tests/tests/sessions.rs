@@ -147,3 +147,21 @@ fn a_token_out_of_range_is_an_error_before_any_result() {
         decoder.feed(&[1, 2], &[OutputWant::all(0)]).expect("runs");
     }
 }
+
+/// A loop whose condition is the constant true and whose body adds no node: planning ends, and so does a run
+/// that is cancelled.
+#[test]
+fn an_endless_loop_can_be_cancelled() {
+    let path = places::root().join("tests/assets/loops/endless.aimodel");
+    let options = runner::options(ComputeUnitKind::Cpu);
+    let model = runner::specialize(&path, &options, None).expect("a loop can be planned");
+    let mut session = model.session_blocking("main", &[]).expect("session");
+    session.set_array("x", &NDArray::from_f32(&[3], &[1.0, 2.0, 3.0]).expect("three numbers")).expect("fits");
+    let cancel = session.cancel_flag();
+    let run = std::thread::spawn(move || session.run_blocking(&[OutputWant::all(0)]));
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert!(!run.is_finished(), "an endless loop ended");
+    cancel.store(true, Ordering::Relaxed);
+    let result = run.join().expect("no panic");
+    assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+}

@@ -13,8 +13,9 @@ use crate::host;
 use crate::ndarray::NDArray;
 use crate::ops::{CONTROL, Fault};
 
-/// Most nodes that unrolling one loop may add.
+/// Most nodes that unrolling one loop may add, and most rounds: a round may add none.
 const MAX_UNROLLED_NODES: usize = 4096;
+const MAX_UNROLLED_ROUNDS: usize = 1024;
 
 /// A region as a function: its graph's inputs are its arguments, then what it captures.
 #[derive(Clone)]
@@ -73,7 +74,10 @@ impl Builder<'_> {
     ) -> Result<Vec<Val>, Error> {
         let mut values = inits;
         let start = self.graph.nodes.len();
-        while self.graph.nodes.len() - start <= MAX_UNROLLED_NODES {
+        for _ in 0..MAX_UNROLLED_ROUNDS {
+            if self.graph.nodes.len() - start > MAX_UNROLLED_NODES {
+                break;
+            }
             let results = self.region(&op.regions[0], &values, Some((scope, env)), depth + 1)?;
             let Some((cond, args)) = results.split_first() else {
                 return Err(self.graph.fault(&op.name, source, Fault::program("no condition")));

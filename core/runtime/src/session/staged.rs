@@ -156,6 +156,10 @@ impl StagedRunner {
             (NodeKind::While(bodies), StageState::Control(runners)) => {
                 let mut args: Vec<Arc<NDArray>> = operands[..bodies[0].args.min(operands.len())].to_vec();
                 loop {
+                    // The regions may have no stage that would ask.
+                    if shared.cancel.load(Ordering::Relaxed) {
+                        return Err(Error::Cancelled);
+                    }
                     let captured = bodies[0].captures.iter().map(|i| operands[*i].clone());
                     args.extend(captured);
                     let mut results = runners[0].run(shared, args, blocking).await?;
