@@ -4,7 +4,7 @@ PROMPT ?= Name three rivers of Europe and one thing each is known for.
 # More options of coreai-run, such as --max-tokens 32 or --compute-unit cpu.
 OPTIONS ?=
 
-# Random graphs of each op that `make verify-all` draws, and how many of them run on the GPU unit.
+# Random calls of each op that `make verify-all` draws, and how many of them run on the GPU unit.
 CASES ?= 1000
 GPU_CASES ?= 30
 
@@ -31,7 +31,7 @@ help:
 	@echo "make check-targets  type-check for the web, macOS, Windows, iOS and Android"
 	@echo "make tint           compile the kernels with headless Chromium's WGSL compiler"
 	@echo "make unit           run the tests"
-	@echo "make verify-all     the whole recorded set in every way, many random graphs; takes hours"
+	@echo "make verify-all     the whole recorded set in every way, many random calls; takes long"
 	@echo "make build          build coreai-run and coreai-build, release"
 	@echo "make clean          remove what was built"
 

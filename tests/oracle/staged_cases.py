@@ -161,11 +161,33 @@ module {
 """, [{"k": np.arange(20, dtype=I32) * n, "x": np.array([1.5], F32)} for n in (1, 3)])
 
 
+# A function that only Apple's GPUs can run beside one that runs everywhere: an asset without recorded outputs.
+PARTLY_REFUSED = """
+module {
+  coreai.graph @main(%x: tensor<3xf32> {coreai.name = "x"}) -> (tensor<3xf32> {coreai.name = "y"}) {
+    %y = coreai.decomposable.broadcasting_add %x, %x : (tensor<3xf32>, tensor<3xf32>) -> tensor<3xf32>
+    coreai.output %y : tensor<3xf32>
+  }
+  coreai.graph @strange(%x: tensor<4xf16> {coreai.name = "x"}) -> (tensor<4xf16> {coreai.name = "y"}) {
+    %t = coreai.constant dense<1> : tensor<3xui32>
+    %n = coreai.constant dense<4> : tensor<1xui32>
+    %b = coreaix.copy_with_constraints(%x) : (tensor<4xf16>) -> tensor<4xf16, #coreaix.hw_constraints<MTLBuffer, alignments: [1x1], interleave: [1]>>
+    %k = coreai.metal4_kernel kernel_args(%b), threads_per_grid %t, threads_per_thread_group %t, result_shapes(%n) {kernel_name = "same", kernel_source = "[[kernel]] void same() {}"} : (tensor<4xf16, #coreaix.hw_constraints<MTLBuffer, alignments: [1x1], interleave: [1]>>, tensor<3xui32>, tensor<3xui32>, tensor<1xui32>) -> tensor<4xf16, #coreaix.hw_constraints<MTLBuffer, alignments: [1x1], interleave: [1]>>
+    %y = coreaix.copy_discarding_constraints(%k) : (tensor<4xf16, #coreaix.hw_constraints<MTLBuffer, alignments: [1x1], interleave: [1]>>) -> tensor<4xf16>
+    coreai.output %y : tensor<4xf16>
+  }
+}
+"""
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    wanted = sys.argv[2:] or list(CASES)
+    wanted = sys.argv[2:] or [*CASES, "partly-refused"]
     for name in wanted:
+        if name == "partly-refused":
+            recording.author(PARTLY_REFUSED, Path(sys.argv[1]) / "functions" / f"{name}.aimodel")
+            continue
         text, steps, states = CASES[name]
         with tempfile.TemporaryDirectory() as folder:
             asset = Path(folder) / "model.aimodel"

@@ -33,7 +33,7 @@ Examples:
 
 Text goes to stdout; progress, figures and errors go to stderr.";
 
-/// Run a Core AI language model.
+/// Run Core AI models: talk to a language model, call any function, verify recorded cases.
 #[derive(Debug, Parser)]
 #[command(
     name = "coreai-run",

@@ -225,9 +225,15 @@ impl<'a> Builder<'a> {
                 }
             };
         }
-        let region = match op.regions.as_slice() {
-            [region] if region.args.len() == 2 => control::scalar_region(self, region, scope),
-            _ => None,
+        let region = if folds(&op.name) {
+            let read = match op.regions.as_slice() {
+                [region] if region.args.len() == 2 => control::scalar_region(self, region, scope),
+                _ => None,
+            };
+            let fault = Fault::unsupported("its region is not a list of scalar ops over two arguments");
+            Some(read.ok_or_else(|| self.graph.fault(&op.name, source.clone(), fault))?)
+        } else {
+            None
         };
         let new = NewNode {
             op: known.unwrap_or(&HOST),
@@ -258,7 +264,6 @@ impl<'a> Builder<'a> {
         }
         let on_host = host::knows(&new.name);
         let facts = loop {
-            let guards = self.graph.assumptions.guards.len();
             match self.graph.infer(&new, &declared) {
                 Ok(facts) => break facts,
                 Err(fault) => {
@@ -269,7 +274,6 @@ impl<'a> Builder<'a> {
                     match fetched {
                         Some((i, v)) => new.inputs[i] = v,
                         None if fault.unsupported && on_host => {
-                            self.graph.assumptions.guards.truncate(guards);
                             new.kind = NodeKind::Host(fault.reason.into());
                             break declared.iter().map(|f| self.graph.settled(f.clone())).collect();
                         }
@@ -444,6 +448,11 @@ impl<'a> Builder<'a> {
         let facts: Vec<&Fact> = inputs.iter().map(|v| self.graph.fact(*v)).collect();
         rule.matches(composite, &facts).then(|| (rule.op(), composite))
     }
+}
+
+/// Ops whose region is part of their meaning: how two elements become one.
+fn folds(name: &str) -> bool {
+    matches!(name, "primitive.reduce_v1" | "primitive.reduce_index_v1" | "primitive.scatter_nd_v1")
 }
 
 /// Why an op is not executed.

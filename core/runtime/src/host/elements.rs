@@ -18,7 +18,7 @@ pub enum Elements {
 }
 
 /// Magnitudes of 4-bit E2M1 codes.
-const E2M1: [f64; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+pub const E2M1: [f64; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
 
 /// All elements of a tensor.
 pub fn decode(array: &NDArray) -> Result<Elements, Fault> {
@@ -150,7 +150,7 @@ fn int_bytes(element: ElementType, values: &[i64]) -> Option<Vec<u8>> {
 }
 
 /// An 8-bit float: sign, exponent, mantissa. `finite`: no infinities, all-ones is NaN (E4M3FN).
-fn small_float(byte: u8, exponent_bits: u32, mantissa_bits: u32, finite: bool) -> f64 {
+pub fn small_float(byte: u8, exponent_bits: u32, mantissa_bits: u32, finite: bool) -> f64 {
     let bias = (1i32 << (exponent_bits - 1)) - 1;
     let sign = if byte & 0x80 != 0 { -1.0 } else { 1.0 };
     let e = i32::from(byte >> mantissa_bits) & ((1 << exponent_bits) - 1);

@@ -34,7 +34,7 @@ use coreai_asset::{Attribute, ElementType};
 use crate::error::Error;
 use crate::ndarray::NDArray;
 
-pub use elements::{Elements, decode, encode, float_bytes, reals};
+pub use elements::{E2M1, Elements, decode, encode, float_bytes, reals, small_float};
 
 /// Most bytes of one result: a wrong program must not exhaust memory.
 pub const MAX_RESULT_BYTES: usize = 1 << 31;

@@ -4,7 +4,7 @@ use coreai_asset::{Asset, ConstantRef, ElementType};
 
 use super::Fault;
 use crate::facts::Fact;
-use crate::host::{Elements, encode};
+use crate::host::{E2M1, Elements, encode, small_float};
 use crate::ndarray::NDArray;
 
 /// Largest constant expanded on the host; larger ones stay references.
@@ -136,16 +136,15 @@ pub fn floats(asset: &Asset, fact: &Fact, data: &ConstantRef) -> Result<Vec<f32>
         F64 => each(&|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32)?,
         F16 => each(&|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())?,
         BF16 => each(&|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32())?,
-        F8E4M3FN => each(&|b| small_float(b[0], 4, 3, true))?,
-        F8E5M2 => each(&|b| small_float(b[0], 5, 2, false))?,
+        F8E4M3FN => each(&|b| small_float(b[0], 4, 3, true) as f32)?,
+        F8E5M2 => each(&|b| small_float(b[0], 5, 2, false) as f32)?,
         F8E8M0FN => each(&|b| if b[0] == 255 { f32::NAN } else { (f64::from(b[0]) - 127.0).exp2() as f32 })?,
         F4E2M1FN => {
-            const MAGNITUDES: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
             let unpacked = one_per_byte(raw.len(), stored, 4);
             (0..stored)
                 .map(|i| {
                     let code = code_at(&raw, 4, i, unpacked);
-                    let m = MAGNITUDES[(code & 7) as usize];
+                    let m = E2M1[(code & 7) as usize] as f32;
                     if code & 8 != 0 { -m } else { m }
                 })
                 .collect()
@@ -156,23 +155,4 @@ pub fn floats(asset: &Asset, fact: &Fact, data: &ConstantRef) -> Result<Vec<f32>
         out.resize(count, out.first().copied().unwrap_or(0.0));
     }
     Ok(out)
-}
-
-/// An 8-bit float: sign, exponent, mantissa. `finite`: no infinities, all-ones is NaN (E4M3FN).
-fn small_float(byte: u8, exponent_bits: u32, mantissa_bits: u32, finite: bool) -> f32 {
-    let bias = (1i32 << (exponent_bits - 1)) - 1;
-    let sign = if byte & 0x80 != 0 { -1.0 } else { 1.0 };
-    let e = i32::from(byte >> mantissa_bits) & ((1 << exponent_bits) - 1);
-    let m = i32::from(byte) & ((1 << mantissa_bits) - 1);
-    let top = e == (1 << exponent_bits) - 1;
-    let scale = (1 << mantissa_bits) as f32;
-    if top && finite && m == (1 << mantissa_bits) - 1 {
-        f32::NAN
-    } else if top && !finite {
-        if m != 0 { f32::NAN } else { sign * f32::INFINITY }
-    } else if e == 0 {
-        sign * (m as f32 / scale) * ((1 - bias) as f32).exp2()
-    } else {
-        sign * (1.0 + m as f32 / scale) * ((e - bias) as f32).exp2()
-    }
 }

@@ -45,9 +45,8 @@ pub fn function(cx: &BuildCx, function: &Function, report: &mut Vec<ReportEntry>
                 return Ok(program);
             }
             // The set grows with every round.
-            Err(Refusal::Rule(name)) if options.without.insert(name.clone()) => {}
-            Err(Refusal::Rule(name)) => return Err(Error::Strict(format!("{name} cannot be planned"))),
-            Err(Refusal::Error(e)) => return Err(e),
+            Err(Refusal::Rule(name, _)) if options.without.insert(name.clone()) => {}
+            Err(Refusal::Rule(_, e) | Refusal::Error(e)) => return Err(e),
         }
     }
 }
@@ -55,7 +54,7 @@ pub fn function(cx: &BuildCx, function: &Function, report: &mut Vec<ReportEntry>
 /// Why a program cannot be built from this graph.
 enum Refusal {
     /// The rule of this composite has no kernel here; its body may.
-    Rule(String),
+    Rule(String, Error),
     /// Anything else.
     Error(Error),
 }
@@ -198,7 +197,7 @@ fn retry(graph: &mut Graph, segment: Option<&Segment>, failure: Failure) -> Resu
         return Err(Refusal::Error(*failure.error));
     }
     if node.composite.is_some() {
-        return Err(Refusal::Rule(node.name.to_string()));
+        return Err(Refusal::Rule(node.name.to_string(), *failure.error));
     }
     if !host::knows(&node.name) {
         return Err(Refusal::Error(*failure.error));

@@ -21,6 +21,8 @@ use crate::words;
 
 /// Inputs that a run passes without allocating.
 const INLINE_INPUTS: usize = 16;
+/// Most prepared plans that are kept, the oldest goes first: data-dependent sizes need no end of them.
+const MAX_PREPARED: usize = 32;
 
 #[derive(Clone, Default)]
 struct BoundInput {
@@ -328,6 +330,9 @@ impl PlanRunner {
         };
         // A larger bucket serves what a smaller one of the same plan did; its memory is not needed.
         self.prepared.retain(|p| !(Arc::ptr_eq(&p.planned.plan, &planned.plan) && covered(&p.max, &max)));
+        if self.prepared.len() == MAX_PREPARED {
+            self.prepared.remove(0);
+        }
         self.prepared.push(Prepared { planned, max, executor });
         Ok(self.prepared.len() - 1)
     }
