@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+// modules of the importer, in alphabetical order
 mod rows;
 
 pub use error::ConvertError;
