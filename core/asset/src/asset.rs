@@ -28,7 +28,9 @@ pub struct Asset {
     pub(crate) hash: Option<[u8; 32]>,
     /// `main.hash` exists, but is not a hash.
     pub(crate) hash_malformed: bool,
-    tables: Tables,
+    /// The `serialization.asset` operation without its functions, see `Contents`.
+    pub(crate) frame: Op,
+    pub(crate) tables: Tables,
 }
 
 impl std::fmt::Debug for Asset {
@@ -76,6 +78,7 @@ impl Asset {
             warnings: contents.warnings,
             hash,
             hash_malformed: false,
+            frame: contents.frame,
             tables,
         })
     }

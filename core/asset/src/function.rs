@@ -12,6 +12,9 @@ const MAX_NAME: usize = 4096;
 /// What the root region holds.
 pub(crate) struct Contents {
     pub functions: Vec<Function>,
+    /// The `serialization.asset` operation. Where a function was, its `graph_v1` is left without
+    /// attributes and regions, in the order of `functions`.
+    pub frame: Op,
     pub feature_version: u32,
     pub warnings: Vec<String>,
 }
@@ -19,18 +22,18 @@ pub(crate) struct Contents {
 /// Takes the program apart into functions and checks their signatures.
 pub(crate) fn functions(root: Region, types: &[Type]) -> Result<Contents, AssetError> {
     let mut ops = root.ops;
-    let asset = match (ops.pop(), ops.is_empty()) {
+    let mut frame = match (ops.pop(), ops.is_empty()) {
         (Some(op), true) if &*op.name == "serialization.asset" => op,
         _ => {
             let reason = "the root is not a single serialization.asset operation";
             return Err(AssetError::malformed("program", 0, reason));
         }
     };
-    let version = asset.attr("version").and_then(Attribute::as_i64).unwrap_or(0);
+    let version = frame.attr("version").and_then(Attribute::as_i64).unwrap_or(0);
     let feature_version = u32::try_from(version)
         .map_err(|_| AssetError::malformed("program", 0, format!("feature version {version}")))?;
     let mut functions = Vec::new();
-    collect(asset.regions, "", types, &mut functions)?;
+    collect(&mut frame.regions, "", types, &mut functions)?;
     let mut names = BTreeSet::new();
     for function in &functions {
         if !names.insert(function.name.as_str()) {
@@ -38,7 +41,7 @@ pub(crate) fn functions(root: Region, types: &[Type]) -> Result<Contents, AssetE
         }
     }
     let warnings = check_calls(&functions)?;
-    Ok(Contents { functions, feature_version, warnings })
+    Ok(Contents { functions, frame, feature_version, warnings })
 }
 
 fn invalid(function: &str, reason: impl Into<String>) -> AssetError {
@@ -47,12 +50,12 @@ fn invalid(function: &str, reason: impl Into<String>) -> AssetError {
 
 /// Recursion is as deep as namespaces nest, which the region limit bounds.
 fn collect(
-    regions: Vec<Region>,
+    regions: &mut [Region],
     prefix: &str,
     types: &[Type],
     functions: &mut Vec<Function>,
 ) -> Result<(), AssetError> {
-    for op in regions.into_iter().flat_map(|region| region.ops) {
+    for op in regions.iter_mut().flat_map(|region| &mut region.ops) {
         let name = |op: &Op| {
             let own = op.attr("name").and_then(Attribute::as_str).unwrap_or_default();
             match prefix.len() + own.len() {
@@ -64,17 +67,18 @@ fn collect(
         };
         match &*op.name {
             "dataflow.namespace_v1" => {
-                let prefix = format!("{}.", name(&op)?);
-                collect(op.regions, &prefix, types, functions)?;
+                let prefix = format!("{}.", name(op)?);
+                collect(&mut op.regions, &prefix, types, functions)?;
             }
-            "dataflow.graph_v1" => functions.push(function(name(&op)?, op, types)?),
+            "dataflow.graph_v1" => functions.push(function(name(op)?, op, types)?),
             _ => {} // target specifications and other hints
         }
     }
     Ok(())
 }
 
-fn function(name: String, mut op: Op, types: &[Type]) -> Result<Function, AssetError> {
+/// Takes a function out of its `graph_v1` operation.
+pub(crate) fn function(name: String, op: &mut Op, types: &[Type]) -> Result<Function, AssetError> {
     let signature = match op.attr("functionType") {
         Some(Attribute::Type(ty)) => types.get(ty.0 as usize),
         _ => None,
@@ -100,7 +104,8 @@ fn function(name: String, mut op: Op, types: &[Type]) -> Result<Function, AssetE
         return Err(invalid(&name, "the body is not isolated"));
     };
     check_signature(&name, &body, scope, &inputs, &outputs, types)?;
-    Ok(Function { name, private, composite, inputs, outputs, body })
+    let declaration = std::mem::take(&mut op.attrs);
+    Ok(Function { name, private, composite, inputs, outputs, body, location: op.location, declaration })
 }
 
 /// The block arguments are the inputs, and the operands of `output` are the outputs.
@@ -189,7 +194,7 @@ fn composite(declaration: &Attribute) -> Option<Composite> {
 
 /// Calls must not be recursive, so that inlining ends, and must fit the callee's signature.
 /// A callee that does not exist is a warning: the caller may never be used.
-fn check_calls(functions: &[Function]) -> Result<Vec<String>, AssetError> {
+pub(crate) fn check_calls(functions: &[Function]) -> Result<Vec<String>, AssetError> {
     let index: BTreeMap<&str, usize> =
         functions.iter().enumerate().map(|(i, f)| (f.name.as_str(), i)).collect();
     let mut warnings = Vec::new();

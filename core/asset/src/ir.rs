@@ -182,6 +182,10 @@ pub struct Function {
     pub outputs: Vec<Param>,
     /// The body; its region is isolated.
     pub body: Region,
+    /// Debug location.
+    pub location: AttrId,
+    /// The attributes of its `graph_v1` operation, as the file has them.
+    pub(crate) declaration: Vec<(&'static str, Attribute)>,
 }
 
 /// Operations of these groups have no decomposition; their regions are part of their meaning.

@@ -1,5 +1,6 @@
 //! Where the bytes of `main.mlirb` come from.
 
+mod joined;
 #[cfg(not(target_arch = "wasm32"))]
 mod mapped;
 
@@ -8,6 +9,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 
+pub(crate) use joined::Joined;
 #[cfg(not(target_arch = "wasm32"))]
 pub use mapped::MappedFile;
 
@@ -45,8 +47,8 @@ pub trait ByteSource: MaybeSendSync {
     /// The bytes of a range, exactly as many as asked for. Native sources return ready futures.
     fn read(&self, range: Range<u64>) -> ReadFuture<'_>;
 
-    /// The bytes of a range without a copy, where the whole file lies in memory or is mapped.
-    /// A source either answers every valid range or none.
+    /// The bytes of a range without a copy, where they lie in memory or are mapped. The source of a
+    /// file answers every valid range or none; that of a built asset answers for some constants.
     fn slice(&self, range: Range<u64>) -> Option<&[u8]> {
         let _ = range;
         None

@@ -52,6 +52,11 @@ pub struct TensorType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttrId(pub u32);
 
+impl AttrId {
+    /// The location of what has none: no file has that many attributes.
+    pub const UNKNOWN: Self = Self(u32::MAX);
+}
+
 /// Index of a type in the asset's type table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TypeId(pub u32);
