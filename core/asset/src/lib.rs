@@ -1,4 +1,4 @@
-//! Reads Core AI `.aimodel` assets: bytes in, checked [`Asset`] out.
+//! Reads Core AI `.aimodel` assets: bytes in, checked [`Asset`] out. [`AssetBuilder`] makes new ones.
 //!
 //! No byte of input is trusted. Every count is compared with the bytes that could hold it before
 //! anything is allocated, arithmetic on sizes is checked, nesting and expansion are bounded
@@ -8,6 +8,7 @@
 //! ([`ConstantRef`]) of the [`ByteSource`].
 
 mod asset;
+mod build;
 mod decode;
 mod error;
 mod file;
@@ -24,6 +25,10 @@ mod summary;
 mod types;
 
 pub use asset::Asset;
+pub use build::{
+    AssetBuilder, Bound, BuildError, Callee, Content, Declaration, DeclaredValue, Element, Extent, Graph,
+    Size, State, Value,
+};
 pub use error::AssetError;
 pub use hash::HashStatus;
 pub use ir::{Attribute, Composite, ConstantRef, Function, Op, Param, ParamKind, Region, Scope, ValueId};

@@ -21,6 +21,9 @@ pub(crate) enum Section {
     Properties = 8,
 }
 
+/// What Apple's writer names as the producer of the bytecode.
+const PRODUCER: &str = "MLIR22.0.0git";
+
 /// Ids are 0 to 8; 7 occurs only inside section 1.
 const IDS: usize = 9;
 /// Read at once while walking the section headers of a source without slices: more than a header
@@ -57,6 +60,11 @@ pub(crate) struct Container {
 }
 
 impl Container {
+    /// Of an asset that was built: constants, but no sections.
+    pub fn built(source: Arc<dyn ByteSource>) -> Self {
+        Self { source, producer: PRODUCER.to_owned(), sections: Default::default() }
+    }
+
     pub async fn open(source: Arc<dyn ByteSource>) -> Result<Self, AssetError> {
         let length = source.len();
         let mut window = Window { source: &*source, start: 0, held: Vec::new() };

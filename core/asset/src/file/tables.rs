@@ -51,6 +51,20 @@ impl Tables {
         Ok(Self { container, strings, op_names, attrs, types, type_entries, properties, resources })
     }
 
+    /// Of an asset that was built: types and nothing else.
+    pub fn built(container: Container, types: Vec<Type>) -> Self {
+        Self {
+            container,
+            strings: Vec::new(),
+            op_names: Vec::new(),
+            attrs: Vec::new(),
+            types,
+            type_entries: Vec::new(),
+            properties: Vec::new(),
+            resources: Vec::new(),
+        }
+    }
+
     /// A cursor over an attribute or type entry.
     pub fn entry(&self, entry: Entry, what: &'static str) -> Result<Cursor<'_>, AssetError> {
         self.within(Section::AttrTypeData, entry, what)

@@ -1,0 +1,122 @@
+//! What all functions of an asset share: types, contents of constants, the functions themselves.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::error::BuildError;
+use crate::asset::Asset;
+use crate::file::{Container, Tables};
+use crate::function::check_calls;
+use crate::ir::{Attribute, Function, Op, Region, Scope};
+use crate::metadata::Metadata;
+use crate::source::{ByteSource, Joined, MemorySource};
+use crate::types::{AttrId, Type, TypeId};
+
+/// Bytes of constants, stored once however many constants hold them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    pub(super) range: Range<u64>,
+    pub(super) resource: u32,
+}
+
+#[derive(Default)]
+pub(super) struct Module {
+    types: Vec<Type>,
+    ids: HashMap<Type, TypeId>,
+    source: Joined,
+    resources: u32,
+    functions: Vec<Function>,
+    /// The `graph_v1` operations whose contents the functions hold.
+    graphs: Vec<Op>,
+    /// Newest feature (yyyymmdd) that is used.
+    feature_version: u32,
+    graphs_begun: u32,
+}
+
+impl Module {
+    /// The id of a type, the same for equal types.
+    pub fn intern(&mut self, ty: Type) -> TypeId {
+        if let Some(id) = self.ids.get(&ty) {
+            return *id;
+        }
+        let id = TypeId(self.types.len() as u32); // one type for each operation at most
+        self.types.push(ty.clone());
+        self.ids.insert(ty, id);
+        id
+    }
+
+    pub fn ty(&self, id: TypeId) -> &Type {
+        self.types.get(id.0 as usize).unwrap_or(&Type::Token) // ids come from `intern`
+    }
+
+    pub fn types(&self) -> &[Type] {
+        &self.types
+    }
+
+    /// A number for a graph, to tell its values from those of others.
+    pub fn begin_graph(&mut self) -> u32 {
+        self.graphs_begun += 1;
+        self.graphs_begun
+    }
+
+    pub fn content(&mut self, source: Arc<dyn ByteSource>) -> Result<Content, BuildError> {
+        let range = self.push(source)?;
+        let resource = self.resources;
+        self.resources += 1;
+        Ok(Content { range, resource })
+    }
+
+    /// Bytes of a small constant.
+    pub fn inline(&mut self, bytes: Vec<u8>) -> Result<Range<u64>, BuildError> {
+        self.push(Arc::new(MemorySource(bytes)))
+    }
+
+    fn push(&mut self, source: Arc<dyn ByteSource>) -> Result<Range<u64>, BuildError> {
+        self.source.push(source).ok_or_else(|| {
+            BuildError::operand("constant", "the size of all constants", "more than 2⁶⁴ bytes", "less")
+        })
+    }
+
+    pub fn needs(&mut self, feature_version: u32) {
+        self.feature_version = self.feature_version.max(feature_version);
+    }
+
+    pub fn has_function(&self, name: &str) -> bool {
+        self.functions.iter().any(|function| function.name == name)
+    }
+
+    pub fn add(&mut self, function: Function, graph: Op) {
+        self.functions.push(function);
+        self.graphs.push(graph);
+    }
+
+    pub fn finish(self, metadata: Metadata) -> Result<Asset, BuildError> {
+        let warnings = check_calls(&self.functions)?;
+        if let Some(warning) = warnings.first() {
+            return Err(BuildError::Function { function: String::new(), reason: warning.clone() });
+        }
+        let version =
+            Attribute::Integer { width: 32, unsigned: true, value: i128::from(self.feature_version) };
+        let region = Region { scope: Some(Scope::default()), args: Vec::new(), ops: self.graphs };
+        let frame = Op {
+            name: "serialization.asset".into(),
+            operands: Vec::new(),
+            results: Vec::new(),
+            attrs: vec![("version", version)],
+            regions: vec![region],
+            location: AttrId::UNKNOWN,
+        };
+        let container = Container::built(Arc::new(self.source));
+        Ok(Asset {
+            functions: self.functions,
+            metadata,
+            feature_version: self.feature_version,
+            warnings: Vec::new(),
+            hash: None,
+            hash_malformed: false,
+            frame,
+            tables: Tables::built(container, self.types),
+        })
+    }
+}
