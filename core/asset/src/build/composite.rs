@@ -91,8 +91,7 @@ impl Graph<'_> {
             return Err(BuildError::operand(declaration.name, "the number of arguments", found, expected));
         }
         let names = declaration.inputs.clone();
-        let mut inner =
-            Graph::new(self.module, Signature { composite: Some(declaration), ..Signature::named(name) });
+        let mut inner = Graph::new(self.module, Signature::declared(name, declaration));
         let mut arguments = Vec::with_capacity(inputs.len());
         for (name, ty) in names.iter().zip(&inputs) {
             inner.signature.argument(name, *ty, false);

@@ -27,6 +27,10 @@ impl Signature {
         Self { name: name.into(), ..Self::default() }
     }
 
+    pub fn declared(name: &str, declaration: Declaration) -> Self {
+        Self { composite: Some(declaration), ..Self::named(name) }
+    }
+
     pub fn argument(&mut self, name: &str, ty: TypeId, state: bool) {
         self.inputs.push((name.into(), ty, state));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::{bf16, f16};
 
@@ -19,14 +20,14 @@ const RESOURCE_ELEMENTS: u64 = 256;
 /// A tensor of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Value {
-    pub(super) graph: u32,
+    pub(super) graph: u64,
     pub(super) id: ValueId,
 }
 
 /// A graph that is being built: the body of a function, of a composite, or of an operation.
 pub struct Graph<'m> {
     pub(super) module: &'m mut Module,
-    number: u32,
+    number: u64,
     scope: Scope,
     args: Vec<ValueId>,
     ops: Vec<Op>,
@@ -82,7 +83,9 @@ pub(super) fn tensor(element: ElementType, shape: &[Extent]) -> TensorType {
 
 impl<'m> Graph<'m> {
     pub(super) fn new(module: &'m mut Module, signature: Signature) -> Self {
-        let number = module.begin_graph();
+        /// Tells the values of a graph from those of every other one.
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         Graph {
             module,
             number,

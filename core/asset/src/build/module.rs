@@ -31,7 +31,6 @@ pub(super) struct Module {
     graphs: Vec<Op>,
     /// Newest feature (yyyymmdd) that is used.
     feature_version: u32,
-    graphs_begun: u32,
 }
 
 impl Module {
@@ -52,12 +51,6 @@ impl Module {
 
     pub fn types(&self) -> &[Type] {
         &self.types
-    }
-
-    /// A number for a graph, to tell its values from those of others.
-    pub fn begin_graph(&mut self) -> u32 {
-        self.graphs_begun += 1;
-        self.graphs_begun
     }
 
     pub fn content(&mut self, source: Arc<dyn ByteSource>) -> Result<Content, BuildError> {
