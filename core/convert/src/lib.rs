@@ -4,7 +4,9 @@
 
 mod error;
 // modules of the importer, in alphabetical order
+mod formats;
 mod rows;
 
 pub use error::ConvertError;
+pub use formats::{BlockFormat, Storage, StoredRows};
 pub use rows::{CodeType, PackedRows, Packing, Rows, ScaleType, SharedRows};
