@@ -2,9 +2,13 @@
 //! never held whole: they are read by rows ([`Rows`]) when the asset is written.
 #![forbid(unsafe_code)]
 
+mod config;
 mod error;
 // modules of the importer, in alphabetical order
+mod formats;
 mod rows;
 
+pub use config::{Activation, Architecture, ClampedSwiglu, Config, Experts, Rope, RopeScaling};
 pub use error::ConvertError;
+pub use formats::{BlockFormat, Storage, StoredRows};
 pub use rows::{CodeType, PackedRows, Packing, Rows, ScaleType, SharedRows};
