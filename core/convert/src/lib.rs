@@ -4,6 +4,7 @@
 
 mod error;
 // modules of the importer, in alphabetical order
+pub mod quantize;
 mod rows;
 
 pub use error::ConvertError;
