@@ -12,7 +12,7 @@ For every tensor `T` and every scheme `S` of `SCHEMES` the file holds
 and its metadata `T.S.mse`, the mean of (weight - code * scale)^2 in float64. `w8` and `w4_per_block` are
 coreai-opt's presets of these names; `4bit` is the preset of Apple's exporter for language models, and
 `8bit` the same with int8 per channel. Real weights are rows of the GGUF file, dequantized.
-Needs torch and coreai-opt; random weights come from a fixed seed.
+Needs torch, coreai-torch and coreai-opt; random weights come from a fixed seed.
 """
 
 import importlib.metadata
@@ -24,7 +24,6 @@ import torch
 from coreai_opt.quantization import Quantizer, QuantizerConfig
 from coreai_opt.quantization.config import ExecutionMode, ModuleQuantizerConfig
 from coreai_opt.quantization.spec import PerBlockGranularity, PerChannelGranularity, QuantizationSpec
-from coreai_opt.quantization.spec.fake_quantize import FakeQuantizeImplBase
 from safetensors.torch import save_file
 
 SEED = 4
@@ -46,17 +45,15 @@ SCHEMES = {
 
 
 def compress(weight, config):
-    """Codes and scales as coreai-opt's export computes them: the scale goes to the weight's dtype first."""
+    """Codes and scales of a linear layer of this weight, as coreai-opt hands them to the exporter."""
     rows, columns = weight.shape
     model = torch.nn.Sequential(torch.nn.Linear(columns, rows, bias=False, dtype=weight.dtype))
     model[0].weight = torch.nn.Parameter(weight.clone(), requires_grad=False)
-    prepared = Quantizer(model, config).prepare((torch.zeros(1, columns, dtype=weight.dtype),))
-    (fake,) = [m for m in prepared.modules() if isinstance(m, FakeQuantizeImplBase)]
-    scale, zero, minimum = fake.calculate_qparams()
-    scale, minimum = scale.to(weight.dtype), minimum.to(weight.dtype)
-    assert not zero.any()
-    codes = fake.quantize(weight, scale, zero, minimum, cast_to_target_dtype=False)
-    return codes.to(torch.int8), scale.reshape(rows, -1)
+    quantizer = Quantizer(model, config)
+    prepared = quantizer.prepare((torch.zeros(1, columns, dtype=weight.dtype),))
+    (packed,) = [m for m in quantizer.finalize(prepared).modules() if hasattr(m, "quantized_data")]
+    assert packed.scale.dtype == weight.dtype and not packed.zero_point.any()
+    return packed.quantized_data, packed.scale.reshape(rows, -1)
 
 
 def mean_squared_error(weight, codes, scale):

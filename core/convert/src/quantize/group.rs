@@ -9,7 +9,8 @@ const WHOLE: f32 = 12_582_912.0;
 const LEAST_SCALE: f32 = f32::EPSILON;
 /// 2⁻¹⁴: float16's least normal number, which bfloat16 and float32 hold as well.
 const SCALE_OF_ZEROS: f32 = 6.103_515_6e-5;
-/// Sums of squares over 32 weights are exact to 14 roundings of 2⁻²⁴; what wins by less may not be better.
+/// Errors are exact where scales have at most 16 bits, and a sum of their squares is off by at most 7 roundings of
+/// 2⁻²⁴: of two sums that differ by more than twice that, the lesser one belongs to the lesser error.
 const MARGIN: f64 = 1.0 - 1e-6;
 /// Weights summed in float32 before they go to a float64 sum.
 const RUN: usize = 32;

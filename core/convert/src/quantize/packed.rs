@@ -25,6 +25,15 @@ pub struct Quantized {
     tally: Mutex<Tally>,
 }
 
+/// Weights that share a scale, and what they become.
+struct Group<'a> {
+    weights: &'a [f32],
+    codes: &'a [u8],
+    scale: f32,
+    /// `codes · scale`
+    values: &'a [f32],
+}
+
 impl Quantized {
     /// Compresses a weight of this name, of shape `[.., rows, columns]`, by a scheme. Fails where the scheme's
     /// block does not divide the columns; [`Scheme::or_per_channel`] is the scheme to use then.
@@ -64,17 +73,12 @@ impl Quantized {
     /// Difference to the source, from one pass over all rows.
     pub fn measure(&self) -> Result<Difference, ConvertError> {
         let mut tally = Tally::default();
-        self.stream(0, self.source.rows(), &mut |weights, _, _, values| tally.add(weights, values))?;
+        self.stream(0, self.source.rows(), &mut |group| tally.add(group.weights, group.values))?;
         tally.difference().ok_or_else(|| self.fail("has no values to measure".into()))
     }
 
-    /// Hands every group of a range of rows to `each`: weights, codes, scale, and values of the codes.
-    fn stream(
-        &self,
-        first: u64,
-        count: u64,
-        each: &mut dyn FnMut(&[f32], &[u8], f32, &[f32]),
-    ) -> Result<(), ConvertError> {
+    /// Hands every group of a range of rows to `each`.
+    fn stream(&self, first: u64, count: u64, each: &mut dyn FnMut(Group<'_>)) -> Result<(), ConvertError> {
         let rows = self.source.rows();
         let end = first.checked_add(count).filter(|end| *end <= rows);
         let end =
@@ -91,7 +95,7 @@ impl Quantized {
                 let scale = encode(weights, self.scheme, &mut codes)
                     .map_err(|unfit| self.unfit(unfit, row, index * self.group))?;
                 decode(&codes, scale, &mut values);
-                each(weights, &codes, scale, &values);
+                each(Group { weights, codes: &codes, scale, values: &values });
             }
             row += taken;
         }
@@ -130,10 +134,10 @@ impl Rows for Quantized {
             return Err(self.fail(format!("has {} columns; asked for {} values", self.columns, out.len())));
         }
         let count = (out.len() / self.columns) as u64;
-        let mut groups = out.chunks_exact_mut(self.group);
-        self.stream(first, count, &mut |_, _, _, values| {
-            if let Some(group) = groups.next() {
-                group.copy_from_slice(values);
+        let mut places = out.chunks_exact_mut(self.group);
+        self.stream(first, count, &mut |group| {
+            if let Some(place) = places.next() {
+                place.copy_from_slice(group.values);
             }
         })
     }
@@ -161,10 +165,10 @@ impl Rows for Quantized {
             return Err(self.fail(format!("{count} rows do not fit in memory; ask for fewer")));
         }
         let mut tally = Tally::default();
-        self.stream(first, count, &mut |weights, codes, scale, values| {
-            out.codes.extend_from_slice(codes);
-            out.scales.push(scale);
-            tally.add(weights, values);
+        self.stream(first, count, &mut |group| {
+            out.codes.extend_from_slice(group.codes);
+            out.scales.push(group.scale);
+            tally.add(group.weights, group.values);
         })?;
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).merge(&tally);
         Ok(())

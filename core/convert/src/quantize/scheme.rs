@@ -34,7 +34,8 @@ pub enum ScaleFormat {
 pub enum Fit {
     /// The largest magnitude gets the largest code, ±7 or ±127, as Apple's tools do it.
     Maximum,
-    /// Of a few scales the one with the least squared error; never worse than [`Fit::Maximum`].
+    /// Of a few scales the one with the least squared error. For no group worse than [`Fit::Maximum`]; with
+    /// float32 scales, up to the rounding of products.
     LeastError,
 }
 
