@@ -15,6 +15,8 @@
 //!   those tried, so the result is no worse than that scheme either. Scales stay positive. The squared error is
 //!   0.77 of Apple's `4bit` on normal weights, 0.65 to 0.73 on rows of SmolLM2 (which come from a 4-bit file), and
 //!   0.94 to 0.99 of the int8 preset's on both.
+//! - Apple's CPU runtime decompresses every code of both widths, −8 and −128 among them, with scales of each type,
+//!   subnormal ones too, to `code · scale` rounded once to the scale's type.
 //! - The search takes 0.46 s for 28 million weights in int4 and 0.22 s in int8, on one core without instructions
 //!   beyond x86-64's first; the plain form 0.06 s.
 //! - coreai-opt leaves a weight uncompressed, with a warning, where a block does not divide the axis; here that
