@@ -18,7 +18,7 @@
 //! - Apple's CPU runtime decompresses every code of both widths, −8 and −128 among them, with scales of each type,
 //!   subnormal ones too, to `code · scale` rounded once to the scale's type.
 //! - The search takes 0.46 s for 28 million weights in int4 and 0.22 s in int8, on one core without instructions
-//!   beyond x86-64's first; the plain form 0.06 s.
+//!   beyond x86-64's first; the plain form under 0.1 s.
 //! - coreai-opt leaves a weight uncompressed, with a warning, where a block does not divide the axis; here that
 //!   is an error, and [`Scheme::or_per_channel`] is the way around it.
 //! - coreai-opt's blocks of a convolution lie along the input channels, not along the last axis. Such blocks are
