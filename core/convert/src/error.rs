@@ -1,6 +1,6 @@
 //! What can go wrong while an asset is made.
 
-use coreai_asset::AssetError;
+use coreai_asset::{AssetError, BuildError};
 
 /// Why a checkpoint cannot be imported, or an asset not be changed. Each message names the file or tensor.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,8 @@ pub enum ConvertError {
     #[error("{what}: {reason}; {advice}")]
     Download { what: String, reason: String, advice: String },
     #[error("{0}")]
+    Graph(#[from] BuildError),
+    #[error("{0}")]
     Asset(#[from] AssetError),
 }
 
@@ -39,6 +41,7 @@ impl ConvertError {
             Self::Architecture { .. } => "convert.architecture",
             Self::Tensor { .. } => "convert.tensor",
             Self::Download { .. } => "convert.download",
+            Self::Graph(_) => "convert.graph",
             Self::Asset(error) => error.code(),
         }
     }

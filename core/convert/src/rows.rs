@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use coreai_asset::ElementType;
+
 use crate::error::ConvertError;
 
 /// A matrix that is read by rows, whatever its storage. Tensors of more than two axes are the matrix
@@ -55,6 +57,23 @@ pub enum CodeType {
     F4E2M1,
 }
 
+impl CodeType {
+    /// The element type of the codes in an asset.
+    pub fn element(self) -> ElementType {
+        match self {
+            Self::SI8 => ElementType::SI8,
+            Self::SI4 => ElementType::SI4,
+            Self::SI2 => ElementType::SI2,
+            Self::UI8 => ElementType::UI8,
+            Self::UI6 => ElementType::UI6,
+            Self::UI4 => ElementType::UI4,
+            Self::UI3 => ElementType::UI3,
+            Self::UI2 => ElementType::UI2,
+            Self::F4E2M1 => ElementType::F4E2M1FN,
+        }
+    }
+}
+
 /// What the scales of a packed weight are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScaleType {
@@ -81,6 +100,26 @@ pub struct Packing {
     pub palette: Option<&'static [i8]>,
     /// Type of the scales.
     pub scale: ScaleType,
+}
+
+impl Packing {
+    /// `v − zero` of every byte that [`PackedRows::codes`] can hold.
+    pub fn values(&self) -> [f32; 256] {
+        /// Magnitudes of float4E2M1FN (`AIMODEL_FORMAT` §5); the sign is bit 3.
+        const E2M1: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+        std::array::from_fn(|code| {
+            let value = match (self.codes, self.palette) {
+                (_, Some(palette)) => palette.get(code).map_or(0.0, |value| f32::from(*value)),
+                (CodeType::SI8 | CodeType::SI4 | CodeType::SI2, None) => f32::from(code as u8 as i8),
+                (CodeType::F4E2M1, None) => {
+                    let magnitude = E2M1[code & 7];
+                    if code & 8 == 0 { magnitude } else { -magnitude }
+                }
+                (_, None) => code as f32,
+            };
+            value - self.zero as f32
+        })
+    }
 }
 
 /// Rows as they are packed.
