@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod decoder;
 mod error;
 // modules of the importer, in alphabetical order
 mod formats;

@@ -1,0 +1,12 @@
+//! Mistral: Llama whose queries may see a window only.
+
+use coreai_asset::Value;
+
+use super::super::Decoder;
+use super::super::projection::Qkv::Separate as QKV;
+use crate::error::ConvertError;
+
+pub(super) fn layer(d: &mut Decoder<'_, '_>, index: u64, x: Value) -> Result<Value, ConvertError> {
+    let h = d.attention_after_norm(index, QKV, x)?;
+    d.block_after_norm(index, h)
+}

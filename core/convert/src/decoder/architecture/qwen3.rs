@@ -1,0 +1,12 @@
+//! Qwen 3: Llama whose queries and keys are normed per head.
+
+use coreai_asset::Value;
+
+use super::super::Decoder;
+use super::super::projection::Qkv::Separate as QKV;
+use crate::error::ConvertError;
+
+pub(super) fn layer(d: &mut Decoder<'_, '_>, index: u64, x: Value) -> Result<Value, ConvertError> {
+    let h = d.attention_after_norm(index, QKV, x)?;
+    d.block_after_norm(index, h)
+}
