@@ -176,7 +176,7 @@ impl StoredRows {
     /// Calls `each` with the bytes of rows `first..first + count`, some whole rows at a time, in order.
     fn visit(&self, first: u64, count: u64, mut each: impl FnMut(&[u8])) -> Result<(), ConvertError> {
         let end = first.checked_add(count).filter(|end| *end <= self.rows()).ok_or_else(|| {
-            self.error(format!("rows from {first} on, {count} of them, of {} rows", self.rows()))
+            self.error(format!("{count} rows from row {first} on are asked for; it has {}", self.rows()))
         })?;
         let step = (CHUNK / self.row_bytes).max(1);
         let mut row = first;
