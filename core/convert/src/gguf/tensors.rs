@@ -78,7 +78,7 @@ fn describe(cursor: &mut Cursor, name: &str, alignment: u64) -> Result<Described
     let storage =
         storage(cursor.u32()?).map_err(|reason| ConvertError::Tensor { name: name.into(), reason })?;
     let offset = cursor.u64()?;
-    if offset % alignment != 0 {
+    if !offset.is_multiple_of(alignment) {
         return Err(cursor.malformed(format!("offset {offset} is not a multiple of {alignment}")));
     }
     let length = storage.byte_length(&shape).map_err(|reason| cursor.malformed(reason))?;
