@@ -8,11 +8,13 @@ mod error;
 // modules of the importer, in alphabetical order
 mod formats;
 pub mod quantize;
+mod gguf;
 mod rows;
 mod weights;
 
 pub use config::{Activation, Architecture, ClampedSwiglu, Config, Experts, Rope, RopeScaling};
 pub use error::ConvertError;
 pub use formats::{BlockFormat, Storage, StoredRows};
+pub use gguf::{Gguf, Metadata, Numbers, Strings, Value};
 pub use rows::{CodeType, PackedRows, Packing, Rows, ScaleType, SharedRows};
 pub use weights::{StoredAs, WeightReport, Weights};
