@@ -39,11 +39,16 @@ VISIBLE = 50.0  # dB; a mistake must leave less than this
 MASK = (1 << 64) - 1
 
 
+def fnv(data, state=0xCBF29CE484222325):
+    """FNV-1a of 64 bits."""
+    for byte in data:
+        state = ((state ^ byte) * 0x100000001B3) & MASK
+    return state
+
+
 def stream(text, count):
     """`count` values of 24 bits of the stream that a text names."""
-    state = 0xCBF29CE484222325
-    for byte in text.encode():
-        state = ((state ^ byte) * 0x100000001B3) & MASK
+    state = fnv(text.encode())
     with np.errstate(over="ignore"):
         z = np.uint64(state) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -60,6 +65,14 @@ def draw(seed, entry):
         unit = (u - (1 << 23)).astype(np.float32) / np.float32(1 << 23)
         values = unit * np.float32(entry["spread"]) + np.float32(entry["center"])
     return values.reshape(entry["shape"])
+
+
+def fingerprint(seed, entries):
+    """FNV-1a of the elements of all tensors in order, little-endian."""
+    state = fnv(b"")
+    for tensor in entries:
+        state = fnv(draw(seed, tensor).tobytes(), state)
+    return f"{state:016x}"
 
 
 def grid(value):
@@ -242,6 +255,7 @@ def record(variant, out):
         "seed": seed,
         "prompt": prompt,
         "steps": steps,
+        "fingerprint": fingerprint(seed, entries),
         "expert_margin": margin,
         "mistakes_db": {name: round(value, 1) for name, value in seen.items()},
     }
