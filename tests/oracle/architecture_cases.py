@@ -149,6 +149,15 @@ VARIANTS = {
             **GEMMA_PLAIN_ROPE, "sliding_attention": GEMMA_PLAIN_ROPE["full_attention"],
         }},
     }),
+    "gemma3-scaled": ("gemma3_text", gemma(
+        4, 2, rope_parameters=GEMMA_ROPE, num_attention_heads=2, num_key_value_heads=1,
+    ), {
+        "no scaling": {"rope_parameters": {**GEMMA_ROPE, "full_attention": GEMMA_PLAIN_ROPE["full_attention"]}},
+        "default local base": {"rope_parameters": {
+            **GEMMA_ROPE, "sliding_attention": GEMMA_PLAIN_ROPE["sliding_attention"],
+        }},
+        "default pattern": {"layer_types": ["sliding_attention"] * 4},
+    }),
     "gemma3-softcap": ("gemma3_text", gemma(
         3, 2, final_logit_softcapping=3.0, attn_logit_softcapping=1.0, num_key_value_heads=1,
     ), {"no final capping": {"final_logit_softcapping": None}}),
@@ -190,3 +199,13 @@ VARIANTS = {
 
 # Gemma 3 has no capping of attention scores: `transformers` keeps the key of Gemma 2 and never reads it.
 IGNORED = {"gemma3-softcap": {"attn_logit_softcapping": None}}
+
+# Keys that published checkpoints leave out where they have these values.
+OMITTED = {
+    "llama": {"head_dim": 16, "attention_bias": False, "mlp_bias": False, "num_key_value_heads": 4},
+    "mistral": {"head_dim": 16},
+    "mixtral": {"head_dim": None},
+    "gemma3_text": {"tie_word_embeddings": True, "use_bidirectional_attention": False},
+    "phi3": {"num_key_value_heads": 4, "partial_rotary_factor": 1.0},
+    "gpt_oss": {"swiglu_alpha": 1.702},
+}

@@ -16,7 +16,8 @@ Centers and spreads are multiples of 1/1024. The tensors are written as a safete
 `from_pretrained`, which must find every name and no other, and run in float32 with eager attention: the
 prompt at once, then each of `steps` alone with the cache. A checkpoint whose experts are chosen by a margin
 below MARGIN takes the next seed. `config.json` is what `save_pretrained` writes, `config.legacy.json` the
-same in the keys of checkpoints that were published before transformers 5; both give the same logits here.
+same in the keys of checkpoints that were published before transformers 5, with defaults left out; both give
+the same logits here.
 """
 
 import copy
@@ -31,7 +32,7 @@ import transformers
 from safetensors.numpy import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from architecture_cases import IGNORED, VARIANTS
+from architecture_cases import IGNORED, OMITTED, VARIANTS
 
 PROMPT, STEPS = 11, 8
 MARGIN = 5e-3  # between the logits of the last chosen expert and the first that is not
@@ -147,7 +148,8 @@ def legacy(saved):
         if kind not in ("gpt_oss", "gemma3_text") and rope["rope_type"] != "llama3":
             rope["type"] = rope.pop("rope_type")
         config["rope_scaling"] = rope
-    return dict(sorted(config.items()))
+    left_out = OMITTED.get(kind, {})
+    return {key: config[key] for key in sorted(config) if key not in left_out or config[key] != left_out[key]}
 
 
 def load(folder, config):

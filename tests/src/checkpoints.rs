@@ -3,12 +3,16 @@
 //! is drawn and recorded the logits.
 //!
 //! ```no_run
-//! # use coreai_tests::checkpoints::{Checkpoint, Layout};
+//! # use coreai_tests::checkpoints::{Checkpoint, Layout, Storage};
 //! # fn import(_: &std::path::Path, _: &[i32], _: &[i32]) -> Vec<f32> { vec![] }
+//! # let (folder, file) = (std::path::Path::new("folder"), std::path::Path::new("model.gguf"));
 //! for checkpoint in Checkpoint::all() {
-//!     checkpoint.write_folder("/tmp/checkpoint".as_ref(), &Layout::default()).unwrap();
-//!     let logits = import("/tmp/checkpoint".as_ref(), checkpoint.prompt(), checkpoint.steps());
-//!     checkpoint.check(&logits, 60.0);
+//!     checkpoint.write_folder(folder, &Layout::default()).unwrap();
+//!     checkpoint.check(&import(folder, checkpoint.prompt(), checkpoint.steps()), 60.0);
+//!     if checkpoint.gguf_gap().is_none() {
+//!         checkpoint.write_gguf(file, Storage::F32).unwrap();
+//!         checkpoint.check(&import(file, checkpoint.prompt(), checkpoint.steps()), 60.0);
+//!     }
 //! }
 //! ```
 

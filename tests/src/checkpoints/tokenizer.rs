@@ -50,8 +50,7 @@ fn tokens(config: &Value, space: &str) -> Tokens {
     let characters = ('!'..='z').map(String::from);
     let merged = ["th".into(), format!("{space}th")];
     for text in std::iter::once(space.to_owned()).chain(characters).chain(merged) {
-        // the shorter a piece, the later it is chosen
-        tokens.scores.push(-(tokens.texts.len() as f32) - if text.len() > 4 { 0.0 } else { 100.0 });
+        tokens.scores.push(-(tokens.texts.len() as f32));
         tokens.texts.push(text);
         tokens.types.push(1); // normal
     }
