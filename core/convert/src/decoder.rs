@@ -17,7 +17,6 @@ use coreai_asset::{Asset, AssetBuilder, Bound, Callee, ElementType, Graph, Metad
 
 use cache::Cache;
 use norm::Norm;
-use projection::Factor;
 
 use crate::config::Config;
 use crate::error::ConvertError;
@@ -107,7 +106,7 @@ impl Decoder<'_, '_> {
             true => table,
             false => self.matrix("lm_head.weight", WeightClass::Head)?,
         };
-        let mut logits = self.product(x, Factor::Matrix(head), None)?;
+        let mut logits = self.product(x, head, None)?;
         if let Some(cap) = self.config.final_softcap {
             logits = self.soft_cap(logits, cap)?;
         }

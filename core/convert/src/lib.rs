@@ -7,8 +7,8 @@ mod decoder;
 mod error;
 // modules of the importer, in alphabetical order
 mod formats;
-pub mod quantize;
 mod gguf;
+pub mod quantize;
 mod rows;
 mod weights;
 

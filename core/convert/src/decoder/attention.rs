@@ -8,14 +8,19 @@ use crate::error::ConvertError;
 
 impl Decoder<'_, '_> {
     /// x + attention(norm(x))
-    pub fn attention_after_norm(&mut self, layer: u64, qkv: Qkv, x: Value) -> Result<Value, ConvertError> {
+    pub(super) fn attention_after_norm(
+        &mut self,
+        layer: u64,
+        qkv: Qkv,
+        x: Value,
+    ) -> Result<Value, ConvertError> {
         let normed = self.layer_norm(layer, "input_layernorm", x)?;
         let y = self.attention(layer, qkv, normed)?;
         Ok(self.g.add(x, y)?)
     }
 
     /// `[1, query, hidden]` → the same
-    pub fn attention(&mut self, layer: u64, qkv: Qkv, x: Value) -> Result<Value, ConvertError> {
+    pub(super) fn attention(&mut self, layer: u64, qkv: Qkv, x: Value) -> Result<Value, ConvertError> {
         let config = self.config;
         let (heads, kv_heads) = (config.heads, config.kv_heads);
         let all = self.heads(layer, qkv, x)?; // [1, heads + 2 kv heads, query, head dim]

@@ -31,7 +31,12 @@ impl Cache {
 impl Decoder<'_, '_> {
     /// Appends keys and values of this call to the caches of a layer; all of them so far.
     /// `[1, kv heads, query, head dim]` → `[1, kv heads, seq, head dim]`
-    pub fn cached(&mut self, layer: u64, keys: Value, values: Value) -> Result<(Value, Value), ConvertError> {
+    pub(super) fn cached(
+        &mut self,
+        layer: u64,
+        keys: Value,
+        values: Value,
+    ) -> Result<(Value, Value), ConvertError> {
         let Self { g, cache, offset, seq_len, .. } = self;
         let keys = cache.keys.append(g, layer, *offset, *seq_len, keys)?;
         let values = cache.values.append(g, layer, *offset, *seq_len, values)?;

@@ -9,7 +9,7 @@ use crate::quantize::WeightClass;
 
 impl Decoder<'_, '_> {
     /// The layer has experts rather than a plain block.
-    pub fn is_sparse(&self, layer: u64) -> bool {
+    pub(super) fn is_sparse(&self, layer: u64) -> bool {
         let experts = self.config.experts.as_ref();
         let layer = usize::try_from(layer).unwrap_or(usize::MAX);
         experts.is_some_and(|experts| experts.layers.get(layer) == Some(&true))
@@ -17,7 +17,7 @@ impl Decoder<'_, '_> {
 
     /// The outputs of the experts that the router picks for each token, by its weights.
     /// `[1, query, hidden]` → the same
-    pub fn experts(&mut self, layer: u64, router: &str, x: Value) -> Result<Value, ConvertError> {
+    pub(super) fn experts(&mut self, layer: u64, router: &str, x: Value) -> Result<Value, ConvertError> {
         let config = self.config;
         let Some(experts) = &config.experts else {
             let reason = "the configuration has no experts".to_owned();

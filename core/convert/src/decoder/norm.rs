@@ -19,12 +19,12 @@ pub(super) enum Norm {
 
 impl Decoder<'_, '_> {
     /// The norm of a layer by the name of its weight.
-    pub fn layer_norm(&mut self, layer: u64, name: &str, x: Value) -> Result<Value, ConvertError> {
+    pub(super) fn layer_norm(&mut self, layer: u64, name: &str, x: Value) -> Result<Value, ConvertError> {
         self.norm(Norm::Hidden, &format!("model.layers.{layer}.{name}.weight"), x)
     }
 
     /// x / √(mean x² + eps) · weight, over the last axis.
-    pub fn norm(&mut self, what: Norm, name: &str, x: Value) -> Result<Value, ConvertError> {
+    pub(super) fn norm(&mut self, what: Norm, name: &str, x: Value) -> Result<Value, ConvertError> {
         let rows = self.rows(name)?;
         let scale = self.norm_weight(rows)?;
         self.normed(what, x, scale)
@@ -46,7 +46,7 @@ impl Decoder<'_, '_> {
 
     /// Queries and keys together, each head by itself: the weight of the queries for the first heads, that of
     /// the keys for the others. `[1, heads + kv heads, query, head dim]`
-    pub fn query_key_norm(&mut self, layer: u64, x: Value) -> Result<Value, ConvertError> {
+    pub(super) fn query_key_norm(&mut self, layer: u64, x: Value) -> Result<Value, ConvertError> {
         let weight = |name: &str| format!("model.layers.{layer}.self_attn.{name}.weight");
         let heads = Arc::new(PerHead {
             queries: self.rows(&weight("q_norm"))?,

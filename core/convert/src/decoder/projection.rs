@@ -18,17 +18,14 @@ pub(super) enum Qkv {
     Fused,
 }
 
-/// The second factor of a linear layer.
-#[derive(Clone, Copy)]
-pub(super) enum Factor {
-    /// `[out, in]`
-    Matrix(Value),
-}
-
 impl Decoder<'_, '_> {
-    /// `x · weightᵀ + bias`. `[.., in]` → `[.., out]`
-    pub fn product(&mut self, x: Value, factor: Factor, bias: Option<Value>) -> Result<Value, ConvertError> {
-        let Factor::Matrix(weight) = factor;
+    /// `x · weightᵀ + bias` of a weight `[out, in]`. `[.., in]` → `[.., out]`
+    pub(super) fn product(
+        &mut self,
+        x: Value,
+        weight: Value,
+        bias: Option<Value>,
+    ) -> Result<Value, ConvertError> {
         let transposed = self.g.transpose(weight, &[1, 0])?;
         let y = self.g.matmul(x, transposed)?;
         Ok(match bias {
@@ -38,14 +35,14 @@ impl Decoder<'_, '_> {
     }
 
     /// The linear layer `NAME.weight`, and `NAME.bias` where it has one.
-    pub fn linear(&mut self, name: &str, bias: bool, x: Value) -> Result<Value, ConvertError> {
+    pub(super) fn linear(&mut self, name: &str, bias: bool, x: Value) -> Result<Value, ConvertError> {
         let weight = self.matrix(&format!("{name}.weight"), WeightClass::Linear)?;
         let bias = if bias { Some(self.vector(&format!("{name}.bias"))?) } else { None };
-        self.product(x, Factor::Matrix(weight), bias)
+        self.product(x, weight, bias)
     }
 
     /// Queries, keys and values of all heads. `[1, query, hidden]` → `[1, heads + 2 kv heads, query, head dim]`
-    pub fn heads(&mut self, layer: u64, qkv: Qkv, x: Value) -> Result<Value, ConvertError> {
+    pub(super) fn heads(&mut self, layer: u64, qkv: Qkv, x: Value) -> Result<Value, ConvertError> {
         let config = self.config;
         let path = |name: &str| format!("model.layers.{layer}.self_attn.{name}");
         let y = match qkv {
@@ -68,7 +65,7 @@ impl Decoder<'_, '_> {
                             }
                             false => None,
                         };
-                        self.product(x, Factor::Matrix(weight), bias)?
+                        self.product(x, weight, bias)?
                     }
                     // packed in different ways: three products keep them as they are
                     None => {
@@ -87,7 +84,7 @@ impl Decoder<'_, '_> {
     }
 
     /// Heads `from..to`. `[1, all, query, head dim]`
-    pub fn head_range(&mut self, x: Value, from: u64, to: u64) -> Result<Value, ConvertError> {
+    pub(super) fn head_range(&mut self, x: Value, from: u64, to: u64) -> Result<Value, ConvertError> {
         // heads are at most 2¹⁶
         Ok(self.g.narrow(x, 1, Bound::At(from as i32), Bound::At(to as i32))?)
     }

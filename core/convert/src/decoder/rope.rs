@@ -8,7 +8,7 @@ use crate::error::ConvertError;
 
 impl Decoder<'_, '_> {
     /// Heads rotated by the positions of their tokens. `[1, heads, query, head dim]`
-    pub fn rotated(&mut self, layer: u64, x: Value) -> Result<Value, ConvertError> {
+    pub(super) fn rotated(&mut self, layer: u64, x: Value) -> Result<Value, ConvertError> {
         let config = self.config;
         let windowed = usize::try_from(layer).ok().and_then(|layer| config.windows.get(layer)) != Some(&0);
         let (rope, kind) = match &config.local_rope {

@@ -25,7 +25,7 @@ struct Attention {
 impl Decoder<'_, '_> {
     /// softmax(query · keyᵀ · scale) · value over the positions that each query sees.
     /// `[1, heads, query, head dim]`, twice `[1, kv heads, seq, head dim]` → `[1, heads, query, head dim]`
-    pub fn attended(
+    pub(super) fn attended(
         &mut self,
         layer: u64,
         query: Value,
