@@ -2,15 +2,19 @@
 //! never held whole: they are read by rows ([`Rows`]) when the asset is written.
 #![forbid(unsafe_code)]
 
-mod config;
 mod error;
 // modules of the importer, in alphabetical order
+mod checkpoint;
+mod config;
 mod formats;
 mod gguf;
 mod rows;
+mod tokenizer;
 
+pub use checkpoint::{Checkpoint, Origin};
 pub use config::{Activation, Architecture, ClampedSwiglu, Config, Experts, Rope, RopeScaling};
 pub use error::ConvertError;
 pub use formats::{BlockFormat, Storage, StoredRows};
 pub use gguf::{Gguf, Metadata, Numbers, Strings, Value};
 pub use rows::{CodeType, PackedRows, Packing, Rows, ScaleType, SharedRows};
+pub use tokenizer::TokenizerFiles;
