@@ -2,19 +2,27 @@
 //! never held whole: they are read by rows ([`Rows`]) when the asset is written.
 #![forbid(unsafe_code)]
 
+mod bundle;
+mod checkpoint;
+mod clock;
 mod config;
 mod decoder;
 mod error;
-// modules of the importer, in alphabetical order
 mod formats;
 mod gguf;
+mod import;
 pub mod quantize;
 mod rows;
+mod tokenizer;
 mod weights;
 
+pub use bundle::BundleInfo;
+pub use checkpoint::{Checkpoint, Origin};
 pub use config::{Activation, Architecture, ClampedSwiglu, Config, Experts, Rope, RopeScaling};
 pub use error::ConvertError;
 pub use formats::{BlockFormat, Storage, StoredRows};
 pub use gguf::{Gguf, Metadata, Numbers, Strings, Value};
+pub use import::{ImportOptions, ImportReport, Phase, import};
 pub use rows::{CodeType, PackedRows, Packing, Rows, ScaleType, SharedRows};
+pub use tokenizer::TokenizerFiles;
 pub use weights::{StoredAs, WeightReport, Weights};
