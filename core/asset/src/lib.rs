@@ -44,4 +44,6 @@ pub use summary::{
     CompositeUse, Compression, FunctionSummary, ParamSummary, SUMMARY_SCHEMA_VERSION, Summary, WeightClass,
 };
 pub use types::{AttrId, ElementType, TensorType, Type, TypeId};
+#[cfg(not(target_arch = "wasm32"))]
+pub use write::StagedFolder;
 pub use write::{Locations, Progress, WriteOptions};

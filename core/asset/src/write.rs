@@ -19,10 +19,15 @@ mod metadata;
 mod pool;
 mod program;
 mod regions;
+#[cfg(not(target_arch = "wasm32"))]
+mod staged;
 mod transcode;
 mod types;
 
 use std::io::Write;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use staged::StagedFolder;
 
 use crate::asset::Asset;
 use crate::error::AssetError;

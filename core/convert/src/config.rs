@@ -160,8 +160,6 @@ pub struct Config {
     pub qk_norm: bool,
     /// Factor of the products of queries and keys.
     pub query_scale: f64,
-    /// `cap · tanh(score / cap)` of attention scores.
-    pub attention_softcap: Option<f64>,
     /// `cap · tanh(logit / cap)` of logits.
     pub final_softcap: Option<f64>,
     /// Each head has a learned logit that takes part in the softmax and has no value (`self_attn.sinks`).

@@ -4,7 +4,6 @@
 
 mod bundle;
 mod checkpoint;
-mod clock;
 mod config;
 mod decoder;
 mod error;

@@ -95,7 +95,6 @@ impl<'a> Family<'a> {
             mlp_bias: architecture == A::Llama && fields.flag("mlp_bias")?.unwrap_or(false),
             qk_norm: matches!(architecture, A::Qwen3 | A::Qwen3Moe | A::Gemma3),
             query_scale: scaled.powf(-0.5),
-            attention_softcap: softcap("attn_logit_softcapping")?,
             final_softcap: softcap("final_logit_softcapping")?,
             sinks: architecture == A::GptOss,
             embed_scale: if gemma3 { (hidden as f64).sqrt() } else { 1.0 },

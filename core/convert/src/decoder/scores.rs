@@ -18,8 +18,6 @@ struct Attention {
     scale: f64,
     /// Positions that a query sees, itself included; 0 for all.
     window: u64,
-    /// `cap · tanh(score / cap)`
-    cap: Option<f64>,
 }
 
 impl Decoder<'_, '_> {
@@ -40,16 +38,11 @@ impl Decoder<'_, '_> {
             head_dim: config.head_dim,
             scale: config.query_scale,
             window: window.unwrap_or(0),
-            cap: config.attention_softcap,
         };
         let mut arguments = vec![query, key, value];
         let path = format!("model.layers.{layer}.self_attn");
         if config.sinks {
             arguments.push(self.vector(&format!("{path}.sinks"))?);
-        }
-        if attention.cap.is_some() {
-            // no declared operation caps its scores
-            return Ok(attention.body(&mut self.g, &arguments)?);
         }
         let kind = format!("attention {}", attention.window);
         let callee = match self.callees.get(&kind) {
@@ -99,12 +92,6 @@ impl Attention {
         let key = g.transpose(key, &[0, 1, 3, 2])?;
         let key = g.expand_dims(key, 2)?;
         let mut scores = g.matmul(query, key)?; // [1, kv heads, group, query, seq]
-        if let Some(cap) = self.cap {
-            let (inverse, cap) = (g.number(element, 1.0 / cap)?, g.number(element, cap)?);
-            let scaled = g.mul(scores, inverse)?;
-            let bent = g.tanh(scaled)?;
-            scores = g.mul(bent, cap)?;
-        }
         let unseen = self.unseen(g, query_len, seq_len)?;
         let unseen = g.cast(unseen, element)?;
         let low = g.number(element, UNSEEN)?;

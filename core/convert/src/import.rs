@@ -1,0 +1,195 @@
+//! Checkpoints become language bundles.
+
+use std::path::Path;
+
+use coreai_asset::{ElementType, Metadata};
+use serde::Serialize;
+
+use crate::bundle::{BundleInfo, now};
+use crate::checkpoint::{Checkpoint, Origin};
+use crate::decoder;
+use crate::error::ConvertError;
+use crate::quantize::Selection;
+use crate::weights::{StoredAs, WeightReport, Weights};
+
+/// Writes `coreai-build VERSION` into what it makes.
+const PRODUCER: &str = concat!("coreai-build ", env!("CARGO_PKG_VERSION"));
+
+/// How a checkpoint is imported.
+#[derive(Clone, Debug)]
+pub struct ImportOptions {
+    /// Type of the weights, the caches and the logits: float16, bfloat16 or float32. (Logits of bfloat16 models
+    /// are float16.)
+    pub element: ElementType,
+    /// What is compressed; weights that the checkpoint has packed stay as they are where nothing is selected.
+    pub selection: Option<Selection>,
+    /// `4bit` or `8bit` for the metadata, where a selection is given.
+    pub compression: Option<String>,
+    /// Longest sequence; the checkpoint's own where `None`.
+    pub max_context: Option<u64>,
+    /// Where the checkpoint comes from, for the metadata; the name of its file where `None`.
+    pub source: Option<String>,
+    /// A bundle that is there is replaced.
+    pub replace: bool,
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        Self {
+            element: ElementType::F16,
+            selection: None,
+            compression: None,
+            max_context: None,
+            source: None,
+            replace: false,
+        }
+    }
+}
+
+/// What an import did.
+#[derive(Clone, Debug, Serialize)]
+pub struct ImportReport {
+    /// Version of this structure.
+    pub schema_version: u32,
+    /// Name of the bundle.
+    pub name: String,
+    /// `model_type` of the architecture.
+    pub architecture: &'static str,
+    /// Type that the graph computes in.
+    pub element: &'static str,
+    /// Longest sequence, in tokens.
+    pub max_context: u64,
+    /// Values of all large weights.
+    pub parameters: u64,
+    /// Bits of a value of the large weights, on average.
+    pub bits_per_weight: f64,
+    /// Bytes of `main.mlirb`.
+    pub bytes: u64,
+    /// Largest difference of a stored value from the checkpoint's, over weights that are packed.
+    pub max_abs_difference: Option<f32>,
+    /// All large weights.
+    pub weights: Vec<WeightReport>,
+    /// What was left out or decided.
+    pub notes: Vec<String>,
+}
+
+/// What an import is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Bytes written of all.
+    Writing {
+        /// So far.
+        done: u64,
+        /// Of the asset.
+        total: u64,
+    },
+}
+
+/// Writes a checkpoint as a language bundle. Nothing is there if it fails.
+pub fn import(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    options: &ImportOptions,
+    progress: &mut dyn FnMut(Phase),
+) -> Result<ImportReport, ConvertError> {
+    let config = &checkpoint.config;
+    let max_context = context(options.max_context, config.max_positions)?;
+    let name = bundle_name(folder)?;
+    let source = options.source.clone().unwrap_or_else(|| file_name(checkpoint));
+    let metadata = Metadata {
+        asset_version: Some("2.0".into()),
+        producer: Some(PRODUCER.into()),
+        creation_date: Some(now().replace(['-', ':'], "")),
+        description: Some(format!("{} from {source}", config.architecture.model_type())),
+        ..Metadata::default()
+    };
+    let mut weights = Weights::new(options.element, options.selection.clone());
+    let asset = decoder::build(config, &checkpoint.tensors, &mut weights, max_context, metadata)?;
+    let compression = options.compression.clone().unwrap_or_else(|| kept(&weights.reports()));
+    let bundle =
+        BundleInfo { name: name.clone(), vocabulary: config.vocabulary, max_context, source, compression };
+    let mut bytes = 0;
+    bundle.write(&asset, &checkpoint.tokenizer, folder, options.replace, &mut |done, total| {
+        bytes = total;
+        progress(Phase::Writing { done, total });
+    })?;
+
+    let weights = weights.reports();
+    let parameters = weights.iter().map(WeightReport::elements).sum::<u64>();
+    let bits: f64 = weights.iter().map(|w| w.elements() as f64 * w.stored.bits_per_weight()).sum();
+    let differences = weights.iter().filter_map(|weight| weight.difference.map(|d| d.max_abs));
+    Ok(ImportReport {
+        schema_version: 1,
+        name,
+        architecture: config.architecture.model_type(),
+        element: options.element.name(),
+        max_context,
+        parameters,
+        bits_per_weight: bits / (parameters.max(1) as f64),
+        bytes,
+        max_abs_difference: differences.reduce(f32::max),
+        weights,
+        notes: checkpoint.notes.clone(),
+    })
+}
+
+/// The wanted context, within what the model was trained for.
+fn context(wanted: Option<u64>, trained: u64) -> Result<u64, ConvertError> {
+    match wanted {
+        Some(wanted) if wanted == 0 || wanted > trained => Err(ConvertError::Config {
+            file: "options".into(),
+            key: "max-context".into(),
+            found: wanted.to_string(),
+            expected: format!("1 to {trained}, which the model was trained for"),
+        }),
+        Some(wanted) => Ok(wanted),
+        None => Ok(trained),
+    }
+}
+
+/// The folder's name, if it can name an asset.
+fn bundle_name(folder: &Path) -> Result<String, ConvertError> {
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(ConvertError::File {
+            path: folder.display().to_string(),
+            reason: "the name of a bundle is made of letters, digits, '.', '_' and '-'".into(),
+        });
+    }
+    Ok(name)
+}
+
+fn file_name(checkpoint: &Checkpoint) -> String {
+    let (Origin::Folder(path) | Origin::Gguf(path)) = &checkpoint.origin;
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// What the checkpoint's own packing amounts to, for the metadata.
+fn kept(weights: &[WeightReport]) -> String {
+    let bits = weights.iter().filter_map(|weight| match &weight.stored {
+        StoredAs::Packed { codes, .. } => Some(codes.bits()),
+        StoredAs::Float { .. } => None,
+    });
+    bits.min().map_or_else(|| "none".into(), |bits| format!("{bits}bit"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_bundles() {
+        assert_eq!(bundle_name(Path::new("a/smollm2_135m-Q4.1")).expect("plain"), "smollm2_135m-Q4.1");
+        for bad in ["", "/", "a b", ".hidden", "x/.."] {
+            assert!(bundle_name(Path::new(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn contexts() {
+        assert_eq!(context(None, 8192).expect("its own"), 8192);
+        assert_eq!(context(Some(512), 8192).expect("less"), 512);
+        assert!(context(Some(0), 8192).is_err() && context(Some(8193), 8192).is_err());
+    }
+}
