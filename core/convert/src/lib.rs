@@ -4,6 +4,8 @@
 
 mod error;
 // modules of the importer, in alphabetical order
+#[cfg(feature = "fetch")]
+pub mod fetch;
 mod rows;
 
 pub use error::ConvertError;
