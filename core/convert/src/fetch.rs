@@ -47,6 +47,11 @@ pub trait Progress {
         let _ = (files, bytes);
     }
 
+    /// Another process is fetching this; the call goes on when that one ends.
+    fn wait(&mut self, file: &str) {
+        let _ = file;
+    }
+
     /// A file begins, of `total` bytes where that is known. Comes again for the same file if the server
     /// made it start over.
     fn start(&mut self, file: &str, total: Option<u64>) {

@@ -1,10 +1,11 @@
 //! Folders, locks and final names of fetched files.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Progress;
 use crate::error::ConvertError;
 
 /// The error of a file operation.
@@ -30,18 +31,24 @@ pub(super) struct Lock {
     _file: File,
 }
 
-/// Waits until no other process holds the lock. The file stays: to remove it would let two processes hold
-/// locks of two files of that name.
-pub(super) fn lock(path: &Path) -> Result<Lock, ConvertError> {
+/// Waits until no other process holds the lock, and says so. The file stays: to remove it would let two
+/// processes hold locks of two files of that name.
+pub(super) fn lock(path: &Path, what: &str, progress: &mut dyn Progress) -> Result<Lock, ConvertError> {
     let open = OpenOptions::new().create(true).truncate(false).write(true).open(path);
     let file = open.map_err(|error| file_error(path, &error))?;
-    match file.lock() {
-        Ok(()) => {}
-        // file systems without locks: names are still unique by content, and set by a rename
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-        Err(error) => return Err(file_error(path, &error)),
+    let locked = match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            progress.wait(what);
+            file.lock()
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    };
+    match locked {
+        // a file system without locks: what two processes mix up, the hash finds
+        Err(error) if error.kind() != io::ErrorKind::Unsupported => Err(file_error(path, &error)),
+        _ => Ok(Lock { _file: file }),
     }
-    Ok(Lock { _file: file })
 }
 
 /// Gives a finished file its name, and makes that last.

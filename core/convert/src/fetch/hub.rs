@@ -232,7 +232,7 @@ impl Hub<'_> {
         if let Some(blobs) = blob.parent() {
             make_folder(blobs)?;
         }
-        let _lock = lock(&blob.with_extension("lock"))?;
+        let _lock = lock(&blob.with_extension("lock"), &remote.file, progress)?;
         let have = length(&blob);
         if have.is_none() || remote.size.is_some_and(|size| have != Some(size)) {
             let hashed = remote.tag.len() == 64 && files::is_commit(&remote.tag);

@@ -134,7 +134,7 @@ impl PackageConfig {
         let downloads = self.cache.join("downloads");
         make_folder(&downloads)?;
         let stem = format!("{}-{}", package.name, package.version);
-        let _lock = lock(&downloads.join(format!("{stem}.lock")))?;
+        let _lock = lock(&downloads.join(format!("{stem}.lock")), &stem, progress)?;
         if present() {
             return Ok(kept);
         }

@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::{Cursor, Write};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
@@ -9,7 +10,7 @@ use super::server::{Heard, Page, Scratch, Server, impatient, noise};
 use crate::error::ConvertError;
 use crate::fetch::package::member::extract;
 use crate::fetch::transfer::hex;
-use crate::fetch::{Package, PackageConfig};
+use crate::fetch::{Package, PackageConfig, Progress};
 
 const FILE: &str = "some_name/weights.bin";
 const WHEEL: &str = "some_name-1.2.3-py3-none-any.whl";
@@ -119,6 +120,47 @@ fn cut_and_continued() {
     assert_eq!(ranges, [Some("bytes=100000-".into()), Some("bytes=200000-".into())]);
     assert_eq!(heard.0[2..], [format!("at {whole}"), "finish".into()]);
     assert_eq!(downloads(&cache), [""; 0]);
+}
+
+#[test]
+fn silence() {
+    let content = noise(10_000);
+    let (server, cache) = (serve(&content), Scratch::new());
+    let mut page = Page::new(wheel(CompressionMethod::Stored, &[(FILE, &content)]));
+    (page.cut, page.silence) = (Some((5_000, 1)), Duration::from_secs(30));
+    server.put(&format!("/files/{WHEEL}"), page);
+    let mut config = config(&server, &cache);
+    config.network.silence = Duration::from_millis(300);
+    let start = Instant::now();
+    let path = config.fetch(&package(&content), &mut ()).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert_eq!(fs::read(path).unwrap(), content);
+    assert_eq!(server.gets(&format!("/files/{WHEEL}"))[1].headers["range"], "bytes=5000-");
+}
+
+#[test]
+fn takes_turns() {
+    let content = noise(1000);
+    let (server, cache) = (serve(&content), Scratch::new());
+    let (config, package) = (config(&server, &cache), package(&content));
+    let path = cache.path().join("downloads/some-name-1.2.3.lock");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let other = fs::File::create(&path).unwrap();
+    other.lock().unwrap();
+    let (said, waits) = std::sync::mpsc::channel();
+    struct Waiting(std::sync::mpsc::Sender<String>);
+    impl Progress for Waiting {
+        fn wait(&mut self, file: &str) {
+            self.0.send(file.into()).unwrap();
+        }
+    }
+    std::thread::scope(|scope| {
+        let fetched = scope.spawn(|| config.fetch(&package, &mut Waiting(said)));
+        assert_eq!(waits.recv_timeout(Duration::from_secs(20)).unwrap(), "some-name-1.2.3");
+        assert_eq!(server.seen().len(), 0);
+        other.unlock().unwrap();
+        fetched.join().unwrap().unwrap();
+    });
 }
 
 #[test]

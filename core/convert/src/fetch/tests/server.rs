@@ -20,11 +20,20 @@ pub struct Page {
     pub ranges: bool,
     /// After so many bytes of a body the connection ends, for so many answers.
     pub cut: Option<(usize, usize)>,
+    /// Before a connection is cut, nothing happens for so long.
+    pub silence: Duration,
 }
 
 impl Page {
     pub fn new(body: impl Into<Vec<u8>>) -> Self {
-        Self { status: 200, headers: Vec::new(), body: body.into(), ranges: true, cut: None }
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body: body.into(),
+            ranges: true,
+            cut: None,
+            silence: Duration::ZERO,
+        }
     }
 
     pub fn status(status: u16) -> Self {
@@ -155,6 +164,10 @@ fn answer(state: &State, mut stream: TcpStream) -> std::io::Result<()> {
         let end =
             page.cut.filter(|(_, times)| *times > 0).map_or(body.len(), |(bytes, _)| bytes.min(body.len()));
         stream.write_all(&body[..end])?;
+        if end < body.len() {
+            stream.flush()?;
+            std::thread::sleep(page.silence);
+        }
     }
     stream.flush()
 }
@@ -194,6 +207,10 @@ pub struct Heard(pub Vec<String>);
 impl Progress for Heard {
     fn plan(&mut self, files: usize, bytes: Option<u64>) {
         self.0.push(format!("plan {files} {bytes:?}"));
+    }
+
+    fn wait(&mut self, file: &str) {
+        self.0.push(format!("wait {file}"));
     }
 
     fn start(&mut self, file: &str, total: Option<u64>) {
