@@ -7,6 +7,8 @@ mod checkpoint;
 mod config;
 mod decoder;
 mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 mod formats;
 mod gguf;
 mod import;

@@ -1,0 +1,5 @@
+//! Downloads from a server of this process.
+
+mod hub;
+mod package;
+mod server;

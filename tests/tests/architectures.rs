@@ -1,0 +1,102 @@
+//! Checkpoints of every architecture become bundles whose logits are those of the reference implementation.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use coreai::gpu::GpuDevice;
+use coreai::{ComputeUnitKind, OutputWant};
+use coreai_asset::ElementType;
+use coreai_convert::{Checkpoint as Source, ImportOptions, import};
+use coreai_tests::checkpoints::{Checkpoint, Keys, Layout, Storage};
+use coreai_tests::decode::Decoder;
+use coreai_tests::runner;
+
+/// What the reference's own arithmetic leaves between implementations, with a margin.
+const DECIBELS: f64 = 60.0;
+
+/// A folder of its own for a test.
+fn scratch(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("architectures").join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("can be written");
+    folder
+}
+
+/// Context that the reference's frequencies belong to: it looks at the length of the sequence, an import at that
+/// of the longest one.
+fn context(checkpoint: &Checkpoint) -> Option<u64> {
+    (checkpoint.name() == "phi3-longrope-short").then_some(64)
+}
+
+fn bundle(checkpoint: &Checkpoint, source: &Path, folder: &Path) -> PathBuf {
+    let options = ImportOptions {
+        element: ElementType::F32,
+        max_context: context(checkpoint),
+        ..ImportOptions::default()
+    };
+    let source = Source::open(source).unwrap_or_else(|e| panic!("{}: {e}", checkpoint.name()));
+    let report = import(&source, folder, &options, &mut |_| {});
+    let report = report.unwrap_or_else(|e| panic!("{}: {e}", checkpoint.name()));
+    folder.join(format!("{}.aimodel", report.name))
+}
+
+/// Logits of the prompt and of each step after it.
+fn logits(asset: &Path, checkpoint: &Checkpoint, device: Option<Arc<GpuDevice>>) -> Vec<f32> {
+    let unit = if device.is_some() { ComputeUnitKind::Gpu } else { ComputeUnitKind::Cpu };
+    let name = checkpoint.name();
+    let model = runner::specialize(asset, &runner::options(unit), device);
+    let model = model.unwrap_or_else(|e| panic!("{name}: {e}"));
+    let capacity = checkpoint.prompt().len() + checkpoint.steps().len();
+    let mut decoder = Decoder::new(&model, capacity).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let mut all = Vec::new();
+    let steps = checkpoint.steps().chunks(1);
+    for tokens in std::iter::once(checkpoint.prompt()).chain(steps) {
+        decoder.feed(tokens, &[OutputWant::all(0)]).unwrap_or_else(|e| panic!("{name}: {e}"));
+        all.extend_from_slice(&decoder.session.output_f32(0));
+    }
+    all
+}
+
+#[test]
+fn folders_give_the_logits_of_the_reference() {
+    let device = runner::device(&runner::options(ComputeUnitKind::Gpu));
+    for checkpoint in Checkpoint::all() {
+        let folder = scratch(checkpoint.name());
+        checkpoint.write_folder(&folder.join("source"), &Layout::default()).expect("can be written");
+        let asset = bundle(&checkpoint, &folder.join("source"), &folder.join("bundle"));
+        let found = logits(&asset, &checkpoint, None);
+        println!("{}: {:.1} dB", checkpoint.name(), checkpoint.psnr(&found));
+        checkpoint.check(&found, DECIBELS);
+        if device.is_some() {
+            checkpoint.check(&logits(&asset, &checkpoint, device.clone()), DECIBELS);
+        }
+    }
+}
+
+#[test]
+fn old_keys_and_shards_give_the_same() {
+    for checkpoint in Checkpoint::all() {
+        let folder = scratch(&format!("{}-legacy", checkpoint.name()));
+        let layout = Layout { keys: Keys::Legacy, shards: 3, ..Layout::default() };
+        checkpoint.write_folder(&folder.join("source"), &layout).expect("can be written");
+        let asset = bundle(&checkpoint, &folder.join("source"), &folder.join("bundle"));
+        checkpoint.check(&logits(&asset, &checkpoint, None), DECIBELS);
+    }
+}
+
+#[test]
+fn gguf_files_give_the_same_as_folders() {
+    for checkpoint in Checkpoint::all() {
+        if let Some(gap) = checkpoint.gguf_gap() {
+            println!("{}: {gap}", checkpoint.name());
+            continue;
+        }
+        let folder = scratch(&format!("{}-gguf", checkpoint.name()));
+        let file = folder.join("model.gguf");
+        checkpoint.write_gguf(&file, Storage::F32).expect("can be written");
+        let asset = bundle(&checkpoint, &file, &folder.join("bundle"));
+        let found = logits(&asset, &checkpoint, None);
+        println!("{}: {:.1} dB", checkpoint.name(), checkpoint.psnr(&found));
+        checkpoint.check(&found, DECIBELS);
+    }
+}
