@@ -7,7 +7,7 @@ use coreai_asset::MemorySource;
 use coreai_convert::{ConvertError, Gguf, PackedRows, Rows};
 
 use crate::build::{Build, Ranges, array, read, small};
-use crate::corpus::heap;
+use crate::heap;
 
 /// Bytes that reading a damaged file of 1 kB, and its tensors, may take; other tests run meanwhile.
 const MEMORY: usize = 32 << 20;

@@ -2,12 +2,10 @@
 
 mod blocks;
 mod build;
-#[path = "../../../asset/tests/corpus/mod.rs"]
-mod corpus;
+#[path = "../../../asset/tests/corpus/heap.rs"]
+mod heap;
 mod hostile;
 mod reading;
-
-use corpus::heap;
 
 #[global_allocator]
 static HEAP: heap::Counting = heap::Counting;
