@@ -2,8 +2,10 @@
 
 mod experts;
 mod folder;
+mod gguf;
 mod layout;
 mod microscaled;
+mod names;
 mod safetensors;
 mod views;
 
@@ -52,6 +54,9 @@ impl Checkpoint {
         let path = path.as_ref();
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => folder::open(path),
+            Ok(metadata) if metadata.is_file() && path.extension().is_some_and(|kind| kind == "gguf") => {
+                gguf::open(path)
+            }
             Ok(_) => Err(ConvertError::File {
                 path: path.display().to_string(),
                 reason: "is neither a folder nor a .gguf file".into(),
