@@ -2,7 +2,7 @@
 
 mod block;
 mod bytes;
-mod iq4_nl;
+mod iq4;
 mod mxfp4;
 mod plain;
 mod q2_k;

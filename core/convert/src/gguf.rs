@@ -97,7 +97,7 @@ fn read_version(cursor: &mut Cursor) -> Result<u32, ConvertError> {
     cursor.begin("version");
     match cursor.u32()? {
         version @ (2 | 3) => Ok(version),
-        version if version.swap_bytes() < 1 << 16 && version != 0 && version >= 1 << 16 => {
+        version if version >= 1 << 16 && version.swap_bytes() < 1 << 16 => {
             Err(cursor.malformed("the file is big-endian; convert it to little-endian".into()))
         }
         version => Err(cursor.malformed(format!(

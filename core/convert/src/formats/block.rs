@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::iq4_nl::Iq4Nl;
+use super::iq4::{Iq4Nl, Iq4Xs};
 use super::mxfp4::Mxfp4;
 use super::q2_k::Q2K;
 use super::q3_k::Q3K;
@@ -29,12 +29,13 @@ pub enum BlockFormat {
     Q5_K,
     Q6_K,
     IQ4_NL,
+    IQ4_XS,
     MXFP4,
 }
 
 impl BlockFormat {
     /// All formats.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Q4_0,
         Self::Q4_1,
         Self::Q5_0,
@@ -46,6 +47,7 @@ impl BlockFormat {
         Self::Q5_K,
         Self::Q6_K,
         Self::IQ4_NL,
+        Self::IQ4_XS,
         Self::MXFP4,
     ];
 
@@ -63,6 +65,7 @@ impl BlockFormat {
             Self::Q5_K => "Q5_K",
             Self::Q6_K => "Q6_K",
             Self::IQ4_NL => "IQ4_NL",
+            Self::IQ4_XS => "IQ4_XS",
             Self::MXFP4 => "MXFP4",
         }
     }
@@ -95,6 +98,7 @@ impl BlockFormat {
             Self::Q5_K => Codec::of::<Q5K, _, _, _>(),
             Self::Q6_K => Codec::of::<Q6K, _, _, _>(),
             Self::IQ4_NL => Codec::of::<Iq4Nl, _, _, _>(),
+            Self::IQ4_XS => Codec::of::<Iq4Xs, _, _, _>(),
             Self::MXFP4 => Codec::of::<Mxfp4, _, _, _>(),
         }
     }

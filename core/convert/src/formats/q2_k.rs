@@ -13,9 +13,10 @@ impl Block<84, 256, 16> for Q2K {
     fn split(block: &[u8; 84]) -> Parts<256, 16> {
         let (d, dm) = (half(block[80], block[81]), half(block[82], block[83]));
         let mut parts = Parts { codes: [0; 256], scales: [0.0; 16], minimums: [0.0; 16] };
-        for i in 0..16 {
-            parts.scales[i] = d * f32::from(block[i] & 15);
-            parts.minimums[i] = -(dm * f32::from(block[i] >> 4));
+        let shared = parts.scales.iter_mut().zip(&mut parts.minimums);
+        for ((scale, minimum), byte) in shared.zip(block) {
+            *scale = d * f32::from(byte & 15);
+            *minimum = -(dm * f32::from(byte >> 4));
         }
         for i in 0..256 {
             parts.codes[i] = pair(i, |at| block[16 + at]);

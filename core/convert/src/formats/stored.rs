@@ -32,7 +32,7 @@ pub enum Storage {
 }
 
 impl Storage {
-    /// The name that ggml, and in lower case safetensors' tools, use.
+    /// The name that GGUF and safetensors have for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "F32",
@@ -73,7 +73,7 @@ impl Storage {
             return Err(format!("shape {shape:?}: axis {axis} is empty"));
         }
         let columns = shape.last().copied().unwrap_or(1);
-        if columns % self.elements() != 0 {
+        if !columns.is_multiple_of(self.elements()) {
             return Err(format!(
                 "rows of {columns} values are not blocks of {} ({})",
                 self.elements(),
@@ -176,7 +176,7 @@ impl StoredRows {
     /// Calls `each` with the bytes of rows `first..first + count`, some whole rows at a time, in order.
     fn visit(&self, first: u64, count: u64, mut each: impl FnMut(&[u8])) -> Result<(), ConvertError> {
         let end = first.checked_add(count).filter(|end| *end <= self.rows()).ok_or_else(|| {
-            self.error(format!("rows from {first} on, {count} of them, of {} rows", self.rows()))
+            self.error(format!("{count} rows from row {first} on are asked for; it has {}", self.rows()))
         })?;
         let step = (CHUNK / self.row_bytes).max(1);
         let mut row = first;
@@ -204,7 +204,7 @@ impl Rows for StoredRows {
     fn read(&self, first: u64, mut out: &mut [f32]) -> Result<(), ConvertError> {
         let columns = self.columns();
         let values = out.len() as u64;
-        if values % columns != 0 {
+        if !values.is_multiple_of(columns) {
             return Err(self.error(format!("{values} values are not whole rows of {columns}")));
         }
         self.visit(first, values / columns, |bytes| {
@@ -246,8 +246,7 @@ impl Rows for StoredRows {
             && let Some(at) = out.scales.iter().position(|scale| scale.is_infinite())
         {
             return Err(self.error(format!(
-                "block {} of the rows from {first} on: its exponent byte is 255, which is no scale",
-                at
+                "block {at} of the rows from {first} on: its exponent byte is 255, which is no scale"
             )));
         }
         Ok(())

@@ -73,7 +73,7 @@ impl Metadata {
         self.typed(key, "an integer below 2⁶³", integer)
     }
 
-    /// A number: a float, or an integer of at most 53 bits.
+    /// A number: a float, or an integer of at most 53 bits. A float32 keeps its value: 1e-5 is 9.99999974…e-6.
     pub fn f64(&self, key: &str) -> Result<Option<f64>, ConvertError> {
         self.typed(key, "a number", |value| match value {
             Value::Float(value) => Some(*value),

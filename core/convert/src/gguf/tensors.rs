@@ -78,7 +78,7 @@ fn describe(cursor: &mut Cursor, name: &str, alignment: u64) -> Result<Described
     let storage =
         storage(cursor.u32()?).map_err(|reason| ConvertError::Tensor { name: name.into(), reason })?;
     let offset = cursor.u64()?;
-    if offset % alignment != 0 {
+    if !offset.is_multiple_of(alignment) {
         return Err(cursor.malformed(format!("offset {offset} is not a multiple of {alignment}")));
     }
     let length = storage.byte_length(&shape).map_err(|reason| cursor.malformed(reason))?;
@@ -118,6 +118,7 @@ fn storage(code: u32) -> Result<Storage, String> {
         13 => return Ok(Storage::Block(BlockFormat::Q5_K)),
         14 => return Ok(Storage::Block(BlockFormat::Q6_K)),
         20 => return Ok(Storage::Block(BlockFormat::IQ4_NL)),
+        23 => return Ok(Storage::Block(BlockFormat::IQ4_XS)),
         24 => return Ok(Storage::I8),
         25 => return Ok(Storage::I16),
         26 => return Ok(Storage::I32),
@@ -132,7 +133,6 @@ fn storage(code: u32) -> Result<Storage, String> {
         19 => "IQ1_S",
         21 => "IQ3_S",
         22 => "IQ2_S",
-        23 => "IQ4_XS",
         27 => "I64",
         29 => "IQ1_M",
         34 => "TQ1_0",
