@@ -7,6 +7,8 @@ mod layout;
 mod microscaled;
 mod names;
 mod safetensors;
+#[cfg(test)]
+pub(crate) mod tests;
 mod views;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use crate::rows::SharedRows;
 use crate::tokenizer::TokenizerFiles;
 use folder::Skipped;
 pub(crate) use folder::bytes;
+pub use safetensors::{Stored, read as read_safetensors};
 
 /// Where a checkpoint comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ mod gguf;
 mod rows;
 mod tokenizer;
 
-pub use checkpoint::{Checkpoint, Origin};
+pub use checkpoint::{Checkpoint, Origin, Stored, read_safetensors};
 pub use config::{Activation, Architecture, ClampedSwiglu, Config, Experts, Rope, RopeScaling};
 pub use error::ConvertError;
 pub use formats::{BlockFormat, Storage, StoredRows};

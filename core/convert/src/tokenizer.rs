@@ -3,6 +3,8 @@
 mod gguf;
 mod model;
 mod pretokenizers;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::path::{Path, PathBuf};
