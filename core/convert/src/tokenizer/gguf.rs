@@ -13,8 +13,8 @@ use crate::gguf::{Metadata, Strings};
 
 /// Tokens of a vocabulary.
 const MAX_TOKENS: usize = 1 << 24;
-/// Characters of a token that can be the result of merges; real ones have at most some hundred.
-const MAX_PIECE_CHARS: usize = 1 << 10;
+/// Bytes of a token that can be the result of merges; real ones have at most some hundred.
+const MAX_PIECE_BYTES: usize = 1 << 10;
 
 /// `tokenizer.ggml.token_type`
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,6 +109,10 @@ pub(crate) fn of_gguf(
         settings["chat_template"] = json!(template);
     }
     files.push(("tokenizer_config.json", Contents::Bytes(format!("{settings:#}\n").into_bytes())));
+    let others = metadata.keys().filter(|key| key.starts_with("tokenizer.chat_template.")).count();
+    if others != 0 {
+        notes.push(format!("{others} more chat templates are left out"));
+    }
     if let Some(template) = template {
         files.push(("chat_template.jinja", Contents::Bytes(template.as_bytes().to_vec())));
     }
@@ -231,10 +235,10 @@ fn pieces<'a>(
         return Err(metadata.unexpected(SCORES, &format!("{} numbers, one for each token", tokens.len())));
     }
     let mergeable = |id: u32| matches!(kinds.get(id as usize), Some(Kind::Normal | Kind::UserDefined));
-    let mut merges = Vec::new();
+    let mut merges: Vec<(f32, u32, u32)> = Vec::new();
     for ((token, score), kind) in tokens.iter().zip(&scores).zip(kinds) {
         // user-defined tokens are found in the text before anything is merged
-        if *kind != Kind::Normal || token.len() > MAX_PIECE_CHARS {
+        if *kind != Kind::Normal || token.len() > MAX_PIECE_BYTES {
             continue;
         }
         let start = merges.len();
@@ -244,19 +248,20 @@ fn pieces<'a>(
                 && mergeable(*one)
                 && mergeable(*other)
             {
-                merges.push((*score, *one, *other, left, right));
+                merges.push((*score, *one, *other));
             }
         }
         if let Some(own) = merges.get_mut(start..) {
-            own.sort_by_key(|(_, one, other, ..)| (*one, *other));
+            own.sort_by_key(|(_, one, other)| (*one, *other));
         }
     }
     // the greatest score first, then the longest parts; equals keep their order
-    let length = |text: &str| text.chars().count();
+    let length = |id: u32| tokens.get(id as usize).map_or(0, |token| token.chars().count());
     merges.sort_by(|one, other| {
-        let (left, right) = ((length(one.3), length(one.4)), (length(other.3), length(other.4)));
-        other.0.total_cmp(&one.0).then_with(|| right.cmp(&left))
+        let lengths = |merge: &(f32, u32, u32)| (length(merge.1), length(merge.2));
+        other.0.total_cmp(&one.0).then_with(|| lengths(other).cmp(&lengths(one)))
     });
+    let merges = merges.into_iter().map(|(_, one, other)| (one, other)).collect();
     let prefix = metadata.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
     let space = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
     let normalizer = match prefix {
@@ -285,7 +290,7 @@ fn pieces<'a>(
             byte_fallback: true,
             ignore_merges: false,
             vocabulary: tokens.iter().zip(0..).collect(),
-            merges: Merges::Pairs(merges.into_iter().map(|(_, _, _, left, right)| (left, right)).collect()),
+            merges: Merges::Pairs(merges, tokens),
         },
     })
 }

@@ -27,13 +27,17 @@ impl Serialize for Added<'_> {
 pub(super) enum Merges<'a> {
     /// With a space between the two.
     Written(&'a Strings),
-    Pairs(Vec<(&'a str, &'a str)>),
+    /// By the numbers of the tokens.
+    Pairs(Vec<(u32, u32)>, &'a Strings),
 }
 
 impl Serialize for Merges<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Pairs(pairs) => pairs.serialize(serializer),
+            Self::Pairs(pairs, tokens) => {
+                let text = |id: u32| tokens.get(id as usize).unwrap_or_default();
+                serializer.collect_seq(pairs.iter().map(|(one, other)| (text(*one), text(*other))))
+            }
             Self::Written(merges) => {
                 let mut pairs = serializer.serialize_seq(Some(merges.len()))?;
                 for merge in merges.iter() {

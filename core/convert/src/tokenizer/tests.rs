@@ -34,7 +34,7 @@ fn texts(texts: &[&str]) -> Meta {
 fn refusal(keys: &Keys, key: &str, value: Meta) -> String {
     let mut keys: Keys = keys.iter().map(|(key, value)| (key.clone(), copy(value))).collect();
     set(&mut keys, key, value);
-    files(&keys).err().expect("a tokenizer that cannot be made").to_string()
+    files(&keys).unwrap_err().to_string()
 }
 
 fn copy(value: &Meta) -> Meta {
