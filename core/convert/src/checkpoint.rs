@@ -2,9 +2,13 @@
 
 mod experts;
 mod folder;
+mod gguf;
 mod layout;
 mod microscaled;
+mod names;
 mod safetensors;
+#[cfg(test)]
+pub(crate) mod tests;
 mod views;
 
 use std::collections::BTreeMap;
@@ -17,6 +21,7 @@ use crate::rows::SharedRows;
 use crate::tokenizer::TokenizerFiles;
 use folder::Skipped;
 pub(crate) use folder::bytes;
+pub use safetensors::{Stored, read as read_safetensors};
 
 /// Where a checkpoint comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +57,9 @@ impl Checkpoint {
         let path = path.as_ref();
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => folder::open(path),
+            Ok(metadata) if metadata.is_file() && path.extension().is_some_and(|kind| kind == "gguf") => {
+                gguf::open(path)
+            }
             Ok(_) => Err(ConvertError::File {
                 path: path.display().to_string(),
                 reason: "is neither a folder nor a .gguf file".into(),

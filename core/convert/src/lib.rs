@@ -18,7 +18,7 @@ mod tokenizer;
 mod weights;
 
 pub use bundle::BundleInfo;
-pub use checkpoint::{Checkpoint, Origin};
+pub use checkpoint::{Checkpoint, Origin, Stored, read_safetensors};
 pub use config::{Activation, Architecture, ClampedSwiglu, Config, Experts, Rope, RopeScaling};
 pub use error::ConvertError;
 pub use formats::{BlockFormat, Storage, StoredRows};

@@ -1,10 +1,17 @@
 //! The files of a tokenizer, as transformers writes them.
 
+mod gguf;
+mod model;
+mod pretokenizers;
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::bytes;
 use crate::error::ConvertError;
+pub(crate) use gguf::{ends, of_gguf};
 
 /// Bytes of a tokenizer's file; the largest vocabularies take 40 MB.
 const MAX_FILE_BYTES: u64 = 256 << 20;

@@ -18,19 +18,19 @@ pub(super) const MAX_TENSORS: usize = 1 << 17;
 /// Axes of a tensor.
 const MAX_AXES: usize = 8;
 
-/// A tensor of a file.
-pub(super) enum Stored {
+/// A tensor of a safetensors file.
+pub enum Stored {
     /// Numbers that can be weights.
     Weight(Arc<StoredRows>),
     /// No weight, and why: of integers wider than those of weights, or empty.
     Other(String),
 }
 
-/// Checks the header and names the tensors, in the order of their bytes. `file` is for messages.
+/// Reads the header of a safetensors file and names the tensors, in the order of their bytes. `file` is for messages.
 ///
 /// Fails for a header that is not in the file or not JSON, for tensors that lie outside the file, overlap or
 /// leave gaps, whose shape is not that of their bytes, or whose type is none that weights are stored in.
-pub(super) fn read(file: &str, source: Arc<dyn ByteSource>) -> Result<Vec<(String, Stored)>, ConvertError> {
+pub fn read(file: &str, source: Arc<dyn ByteSource>) -> Result<Vec<(String, Stored)>, ConvertError> {
     let malformed =
         |what: &str, reason: String| ConvertError::Malformed { file: file.into(), what: what.into(), reason };
     let left = source.len().checked_sub(8).ok_or_else(|| {

@@ -3,8 +3,8 @@
 use crate::error::ConvertError;
 use crate::rows::{PackedRows, Packing, Rows, SharedRows};
 
-/// Rows of the tensor that a transposed view reads at a time, so that a step holds a few MB.
-const TRANSPOSED_ROWS: u64 = 64;
+/// Values of the tensor that a transposed view holds at a time, unless a row has more.
+const TRANSPOSED_VALUES: u64 = 1 << 19;
 
 /// Which row, or column, of a tensor stands at a place of a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,9 @@ impl Order {
     /// The extent of the view for one of the tensor, if the order fits it.
     fn extent(self, extent: u64) -> Option<u64> {
         match self {
-            Self::Halves { half } => (half != 0 && extent % half.checked_mul(2)? == 0).then_some(extent),
+            Self::Halves { half } => {
+                (half != 0 && extent.is_multiple_of(half.checked_mul(2)?)).then_some(extent)
+            }
             Self::Part { group, count, first, step } => {
                 let last = count.checked_sub(1)?.checked_mul(step)?.checked_add(first)?;
                 (extent == group && last < group).then_some(count)
@@ -293,7 +295,7 @@ impl Rows for Transposed {
             let here = split(&mut out, run * columns);
             let mut column = 0;
             while column < columns {
-                let step = TRANSPOSED_ROWS.min(columns - column);
+                let step = (TRANSPOSED_VALUES / self.rows.max(1)).clamp(1, columns - column);
                 let mut block = vec![0.0; (step * self.rows) as usize];
                 self.inner.read(matrix * columns + column, &mut block)?;
                 for (values, at) in block.chunks_exact(self.rows as usize).zip(column..) {
@@ -407,7 +409,13 @@ mod tests {
         let view = Transposed::new("d", counting(&[2, 2, 3])).unwrap();
         assert_eq!(view.shape(), [2, 3, 2]);
         assert_eq!(all(&view), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0, 6.0, 9.0, 7.0, 10.0, 8.0, 11.0]);
-        let tall = Transposed::new("d", counting(&[200, 3])).unwrap(); // several blocks
-        assert_eq!(all(&tall)[200..203], [1.0, 4.0, 7.0]);
+        // a row is half of what is held at a time, or more
+        for wide in [TRANSPOSED_VALUES / 2, TRANSPOSED_VALUES + 1] {
+            let view = Transposed::new("d", counting(&[3, wide])).unwrap();
+            let mut out = [0.0; 6];
+            view.read(1, &mut out).unwrap();
+            let wide = wide as f32;
+            assert_eq!(out, [1.0, wide + 1.0, 2.0 * wide + 1.0, 2.0, wide + 2.0, 2.0 * wide + 2.0]);
+        }
     }
 }

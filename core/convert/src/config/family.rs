@@ -138,7 +138,7 @@ impl<'a> Family<'a> {
         };
         let absent = absent.filter(|_| !fields.has("num_key_value_heads")).unwrap_or(heads);
         let kv_heads = written.unwrap_or(absent);
-        if heads % kv_heads != 0 {
+        if !heads.is_multiple_of(kv_heads) {
             let expected = format!("a divisor of num_attention_heads, {heads}");
             return Err(fields.wrong("num_key_value_heads", kv_heads.to_string(), expected));
         }
@@ -150,7 +150,7 @@ impl<'a> Family<'a> {
         };
         let head_dim = match fields.count("head_dim", 1, MAX_WIDTH)?.or(fixed) {
             Some(head_dim) => head_dim,
-            None if hidden % heads == 0 => hidden / heads,
+            None if hidden.is_multiple_of(heads) => hidden / heads,
             None => {
                 let expected = format!("a multiple of num_attention_heads, {heads}");
                 return Err(fields.wrong("hidden_size", hidden.to_string(), expected));

@@ -232,7 +232,7 @@ fn rotated(
     }
     // truncates as the reference does
     let dims = (head_dim as f64 * part) as u64;
-    if dims < 2 || dims % 2 != 0 {
+    if dims < 2 || !dims.is_multiple_of(2) {
         let expected = "an even number of rotated values per head";
         return Err(fields.wrong("head_dim", format!("{head_dim}, of which {dims} are rotated"), expected));
     }

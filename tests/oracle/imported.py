@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Runs imported bundles of the small random checkpoints on Apple's CPU runtime against the reference's logits.
+
+    cargo test --release --workspace --test architectures      # leaves the bundles in target/tmp/architectures
+    python imported.py ../../target/tmp/architectures [NAME…]
+
+Prints for each the signal-to-noise ratio in dB of the logits of the prompt and of the steps after it.
+Ends with 1 if one is below 60 dB or does not run.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+import recording
+
+RECORDED = Path(__file__).resolve().parent.parent / "assets" / "architectures"
+DECIBELS = 60
+
+
+def psnr(found, expected):
+    error = np.mean((found.astype(np.float64) - expected) ** 2)
+    return float("inf") if error == 0 else 10 * np.log10(np.max(np.abs(expected)) ** 2 / error)
+
+
+def logits(asset, prompt, steps):
+    (signature,) = recording.describe(asset).values()
+    capacity = len(prompt) + len(steps)
+    states = {
+        entry["name"]: np.zeros([size or capacity for size in entry["shape"]], entry["dtype"])
+        for entry in signature["states"]
+    }
+    calls, seen = [], 0
+    for tokens in [prompt, *([step] for step in steps)]:
+        seen += len(tokens)
+        ids = np.array([tokens], np.int32)
+        calls.append({"input_ids": ids, "position_ids": np.arange(seen, dtype=np.int32)[None]})
+    results = recording.execute(asset, "main", calls, states)
+    return np.concatenate([outputs["logits"][0] for outputs, _ in results])
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    names = sys.argv[2:] or sorted(path.parent.name for path in Path(sys.argv[1]).glob("*/bundle"))
+    failed = False
+    for name in names:
+        bundle = Path(sys.argv[1]) / name / "bundle"
+        variant = name.removesuffix("-legacy").removesuffix("-gguf")
+        case = json.loads((RECORDED / variant / "case.json").read_text())
+        expected = load_file(RECORDED / variant / "logits.safetensors")["logits"]
+        try:
+            ratio = psnr(logits(bundle / "bundle.aimodel", case["prompt"], case["steps"]), expected)
+            good, said = ratio >= DECIBELS, f"{ratio:.1f} dB"
+        except RuntimeError as error:
+            good, said = False, str(error)[:600]
+        print(name, said, "" if good else "FAILED", flush=True)
+        failed |= not good
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
