@@ -255,6 +255,10 @@ fn rope(
                 let derived = if factor <= 1.0 { 1.0 } else { 0.1 * factor.ln() + 1.0 };
                 scaling["attention_factor"] = json!(own * derived);
             }
+            // the converter writes the checkpoint's whole factor under this name
+            if let Some(whole) = keys.number("rope.scaling.yarn_attn_factor")? {
+                scaling["attention_factor"] = json!(whole);
+            }
             scaling
         }
         _ => return Err(keys.wrong("rope.scaling.type", "\"none\", \"linear\" or \"yarn\"")),
