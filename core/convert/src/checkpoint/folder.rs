@@ -234,8 +234,14 @@ pub(crate) fn bytes(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ConvertE
         path: path.display().to_string(),
         reason: error.to_string(),
     };
-    if !path.exists() {
-        return Ok(None);
+    // also of links; reading a pipe would wait for ever
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => {
+            let reason = "is not a file".into();
+            return Err(ConvertError::File { path: path.display().to_string(), reason });
+        }
+        Err(_) => return Ok(None),
     }
     let mut bytes = Vec::new();
     fs::File::open(path).map_err(failed)?.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;

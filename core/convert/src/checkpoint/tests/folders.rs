@@ -301,6 +301,9 @@ fn wrong_folders() {
     folder.write("config.json", vec![b' '; (4 << 20) + 1]);
     assert_eq!(error(&folder).code(), "convert.limit");
     fs::remove_file(folder.path().join("config.json")).unwrap();
+    fs::create_dir(folder.path().join("config.json")).unwrap();
+    assert_eq!(error(&folder).code(), "convert.file");
+    fs::remove_dir(folder.path().join("config.json")).unwrap();
     assert!(error(&folder).to_string().contains("no config.json"));
     let missing = crate::Checkpoint::open(folder.path().join("nothing")).err().unwrap();
     assert_eq!(missing.code(), "convert.not_found");

@@ -269,3 +269,37 @@ fn refusals() {
     assert!(damaged(&|tensor| (tensor.1, tensor.2) = (vec![7, 8], vec![0.0; 56])).contains("does not fit"));
     assert!(damaged(&|tensor| (tensor.1, tensor.2) = (vec![4, 8], vec![0.0; 32])).contains("expects [8, 8]"));
 }
+
+#[test]
+fn damage() {
+    let (stored, _) = both(Architecture::Llama, json!({"num_hidden_layers": 1}));
+    let mut keys = keys("llama", vec![("block_count", Meta::Count(1))]);
+    keys.push(("llama.rope.dimension_count".into(), Meta::Count(4)));
+    let whole = gguf(&keys, &stored);
+    let data: usize = stored.iter().map(|(.., values)| (4 * values.len()).next_multiple_of(32)).sum();
+    let folder = Folder::new("gguf-damage");
+    let path = folder.path().join("model.gguf");
+    let open = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let checkpoint = Checkpoint::open(&path)?;
+        for (name, rows) in &checkpoint.tensors {
+            let mut values = vec![0.0; (rows.rows() * rows.columns()) as usize];
+            rows.read(0, &mut values).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        Ok::<_, ConvertError>(())
+    };
+    open(&whole).unwrap();
+    for length in (0..whole.len() - 32).step_by(29) {
+        assert!(open(&whole[..length]).is_err(), "{length}");
+    }
+    // an error, or tensors that can be read
+    let mut opened = 0;
+    for at in (0..whole.len() - data).step_by(3) {
+        for other in [0xff, whole[at] ^ 1] {
+            let mut bytes = whole.clone();
+            bytes[at] = other;
+            opened += usize::from(open(&bytes).is_ok());
+        }
+    }
+    assert!(opened > 0);
+}
