@@ -1,18 +1,24 @@
-//! `coreai-build`: makes, specializes, compresses and inspects assets.
+//! `coreai-build`: makes, compresses and inspects assets.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[path = "../build/import.rs"]
+mod import;
 #[path = "../build/inspect.rs"]
 mod inspect;
+#[path = "../build/progress.rs"]
+mod progress;
 #[path = "../build/quantity.rs"]
 mod quantity;
+#[path = "../build/source.rs"]
+mod source;
 #[path = "../table.rs"]
 mod table;
 
 #[derive(Parser)]
-#[command(name = "coreai-build", version, about = "Inspects Core AI model assets (.aimodel)")]
+#[command(name = "coreai-build", version, about = "Makes and inspects Core AI model assets (.aimodel)")]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -20,12 +26,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    Import(import::Import),
     Inspect(inspect::Inspect),
 }
 
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
     let answer = match verb {
+        Verb::Import(import) => import.run(),
         Verb::Inspect(inspect) => inspect.run(),
     };
     match answer {
