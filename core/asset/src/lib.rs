@@ -38,4 +38,4 @@ pub use summary::{
     CompositeUse, Compression, FunctionSummary, ParamSummary, SUMMARY_SCHEMA_VERSION, Summary, WeightClass,
 };
 pub use types::{AttrId, ElementType, TensorType, Type, TypeId};
-pub use write::{Locations, Progress, WriteOptions};
+pub use write::{Locations, Merged, Progress, WriteOptions, merge};
