@@ -14,7 +14,7 @@ use super::{Progress, WriteOptions};
 use crate::asset::Asset;
 use crate::error::AssetError;
 use crate::function::visit;
-use crate::ir::{Attribute, Function};
+use crate::ir::{Attribute, Function, Region};
 use crate::metadata::Metadata;
 
 /// Several assets that can be written as one.
@@ -28,10 +28,10 @@ pub struct Merged<'a> {
 }
 
 /// Puts the functions of several assets together. Each comes with new names for some of its
-/// functions: the present one (dotted inside namespaces), and the new last component.
+/// functions: the present one (dotted inside namespaces), and the new one without namespaces.
 ///
-/// Entry points must have different names in the end; private functions get a new one where theirs
-/// is taken. Resources with equal bytes become one; to find them, those of equal length are read.
+/// Entry points must have different names in the end; private functions and namespaces of them get new ones
+/// where theirs are taken. Resources with equal bytes become one; to find them, those of equal length are read.
 /// Hints about the target are those of the first asset.
 pub fn merge<'a>(inputs: &[(&'a Asset, Vec<(String, String)>)]) -> Result<Merged<'a>, AssetError> {
     let Some((first, _)) = inputs.first() else {
@@ -74,8 +74,8 @@ impl Merged<'_> {
 /// Where functions come from: their new names by their old ones.
 fn describe(part: &Part<'_>) -> Value {
     let entry = |function: &Function| {
-        let new = renamed(&function.name, part.names.get(&function.name));
-        (function.name.clone(), Value::from(new))
+        let new = part.paths.get(&function.name).map(|path| path.join("."));
+        (function.name.clone(), Value::from(new.unwrap_or_else(|| function.name.clone())))
     };
     let functions: serde_json::Map<_, _> = part.asset.entry_points().map(entry).collect();
     let metadata = &part.asset.metadata;
@@ -90,13 +90,56 @@ fn describe(part: &Part<'_>) -> Value {
     about
 }
 
-/// A dotted name with another last component.
-fn renamed(name: &str, last: Option<&String>) -> String {
-    match (name.rsplit_once('.'), last) {
-        (_, None) => name.to_owned(),
-        (Some((path, _)), Some(last)) => format!("{path}.{last}"),
-        (None, Some(last)) => last.clone(),
+/// Names that are used: the asset of each, by dotted paths of functions and namespaces.
+struct Names {
+    /// In the new file.
+    taken: HashMap<String, usize>,
+    /// In any of the assets; no new name is one of these.
+    all: BTreeSet<String>,
+}
+
+impl Names {
+    /// The name with the least number that is free.
+    fn fresh(&self, path: &[String], component: usize) -> Option<Vec<String>> {
+        let old = path.get(component)?;
+        // as many candidates as there are names, and one more
+        (1..=self.taken.len() + self.all.len() + 1).find_map(|number| {
+            let mut path = path.to_vec();
+            *path.get_mut(component)? = format!("{old}_{number}");
+            let name = path.get(..=component)?.join(".");
+            (!self.taken.contains_key(&name) && !self.all.contains(&name)).then_some(path)
+        })
     }
+}
+
+/// Paths of the functions of an asset, in their order, and the names of its outermost namespaces.
+fn paths(asset: &Asset) -> (Vec<Vec<String>>, BTreeSet<String>) {
+    fn walk(regions: &[Region], prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>, asset: &Asset) {
+        for op in regions.iter().flat_map(|region| &region.ops) {
+            let name = |attrs: &[(&str, Attribute)]| {
+                let name = attrs.iter().find(|(key, _)| *key == "name").and_then(|(_, name)| name.as_str());
+                name.unwrap_or_default().to_owned()
+            };
+            match &*op.name {
+                "dataflow.namespace_v1" => {
+                    prefix.push(name(&op.attrs));
+                    walk(&op.regions, prefix, paths, asset);
+                    prefix.pop();
+                }
+                "dataflow.graph_v1" => {
+                    let function = asset.functions.get(paths.len());
+                    let own = function.map_or_else(String::new, |function| name(&function.declaration));
+                    paths.push(prefix.iter().cloned().chain([own]).collect());
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&asset.frame.regions, &mut Vec::new(), &mut found, asset);
+    let outermost = found.iter().filter(|path| path.len() > 1).filter_map(|path| path.first().cloned());
+    let outermost = outermost.collect();
+    (found, outermost)
 }
 
 /// Decides on the names of all functions.
@@ -104,64 +147,88 @@ fn name_functions(
     inputs: &[(&Asset, Vec<(String, String)>)],
     parts: &mut [Part<'_>],
 ) -> Result<(), AssetError> {
-    let all: BTreeSet<&str> =
-        inputs.iter().flat_map(|(asset, _)| asset.functions.iter().map(|f| f.name.as_str())).collect();
-    // the asset of each symbol: functions by their new dotted names, and outermost namespaces
-    let mut taken: HashMap<String, usize> = HashMap::new();
+    let mut names = Names { taken: HashMap::new(), all: BTreeSet::new() };
+    for (asset, _) in inputs {
+        names.all.extend(asset.functions.iter().map(|function| function.name.clone()));
+        names.all.extend(paths(asset).1);
+    }
     for (index, ((asset, renames), part)) in inputs.iter().zip(parts.iter_mut()).enumerate() {
+        let mut wanted: HashMap<&str, &str> = HashMap::new();
         for (old, new) in renames {
-            let bad = |reason: &str| {
-                let reason = format!("{reason} (asset {})", index + 1);
-                Err(AssetError::InvalidFunction { function: old.clone(), reason })
+            let reason = if asset.function(old).is_none() {
+                "cannot be renamed: the asset has no such function"
+            } else if new.is_empty() {
+                "cannot have an empty name"
+            } else if wanted.insert(old, new).is_some() {
+                "has two new names"
+            } else {
+                continue;
             };
-            if asset.function(old).is_none() {
-                return bad("cannot be renamed: the asset has no such function");
-            }
-            if new.is_empty() || new.contains('.') {
-                return bad(&format!("cannot be named {new:?}: a name is one word without dots"));
-            }
-            if part.names.insert(old.clone(), new.clone()).is_some() {
-                return bad("has two new names");
-            }
+            let reason = format!("{reason} (asset {})", index + 1);
+            return Err(AssetError::InvalidFunction { function: old.clone(), reason });
         }
-        let mut namespaces = BTreeSet::new();
-        for function in &asset.functions {
-            if let Some((outermost, _)) = function.name.split_once('.') {
-                namespaces.insert(outermost);
-            }
-            let mut name = renamed(&function.name, part.names.get(&function.name));
-            if let Some(other) = taken.get(&name) {
-                if !function.private || part.names.contains_key(&function.name) {
-                    let reason = format!(
-                        "is the name of a function of asset {} and of asset {}; rename one of them",
-                        other + 1,
-                        index + 1
-                    );
-                    return Err(AssetError::InvalidFunction { function: name, reason });
-                }
-                let last = function.name.rsplit_once('.').map_or(function.name.as_str(), |(_, last)| last);
-                // as many candidates as there are names, and one more
-                let candidates = (1..=taken.len() + all.len() + 1).map(|n| format!("{last}_{n}"));
-                let free = |last: &String| {
-                    let name = renamed(&function.name, Some(last));
-                    !taken.contains_key(&name) && !all.contains(name.as_str())
-                };
-                let Some(new) = candidates.into_iter().find(free) else {
-                    return Err(unwritable("function", format!("no name is left for {name:?}")));
-                };
-                name = renamed(&function.name, Some(&new));
-                part.names.insert(function.name.clone(), new);
-            }
-            taken.insert(name, index);
-        }
+        let (old_paths, namespaces) = paths(asset);
         for namespace in namespaces {
-            if let Some(other) = taken.insert(namespace.to_owned(), index) {
-                let reason =
-                    format!("is a namespace of asset {} and a name of asset {}", index + 1, other + 1);
-                return Err(AssetError::InvalidFunction { function: namespace.to_owned(), reason });
+            name_namespace(index, part, namespace, &old_paths, &mut names)?;
+        }
+        for (function, old) in asset.functions.iter().zip(old_paths) {
+            let mut path = old.clone();
+            if let [first, _, ..] = path.as_mut_slice()
+                && let Some(new) = part.namespaces.get(first)
+            {
+                new.clone_into(first);
+            }
+            let new = wanted.get(function.name.as_str());
+            if let (Some(new), Some(last)) = (new, path.last_mut()) {
+                (*new).clone_into(last);
+            }
+            if let Some(other) = names.taken.get(&path.join(".")) {
+                let last = path.len().saturating_sub(1);
+                path = match names.fresh(&path, last).filter(|_| function.private && new.is_none()) {
+                    Some(path) => path,
+                    None => {
+                        let reason = format!(
+                            "is the name of a function of asset {} and of asset {}; rename one of them",
+                            other + 1,
+                            index + 1
+                        );
+                        return Err(AssetError::InvalidFunction { function: path.join("."), reason });
+                    }
+                };
+            }
+            names.taken.insert(path.join("."), index);
+            if path != old {
+                part.paths.insert(function.name.clone(), path);
             }
         }
     }
+    Ok(())
+}
+
+/// Gives an outermost namespace a new name if its own is taken.
+fn name_namespace(
+    index: usize,
+    part: &mut Part<'_>,
+    namespace: String,
+    paths: &[Vec<String>],
+    names: &mut Names,
+) -> Result<(), AssetError> {
+    let mut new = namespace.clone();
+    if let Some(other) = names.taken.get(&namespace) {
+        let inside = |path: &Vec<String>| path.len() > 1 && path.first() == Some(&namespace);
+        let mut functions = part.asset.functions.iter().zip(paths);
+        if let Some((public, _)) = functions.find(|(function, path)| !function.private && inside(path)) {
+            let reason = format!(
+                "is in namespace {namespace:?}, which asset {} has too; such entry points cannot be merged",
+                other + 1
+            );
+            return Err(AssetError::InvalidFunction { function: public.name.clone(), reason });
+        }
+        let fresh = names.fresh(&[namespace.clone()], 0).unwrap_or_default();
+        new = fresh.into_iter().next().ok_or_else(|| unwritable("namespace", "no name is left"))?;
+        part.namespaces.insert(namespace, new.clone());
+    }
+    names.taken.insert(new, index);
     Ok(())
 }
 
