@@ -4,7 +4,12 @@
 
 mod error;
 // modules of the importer, in alphabetical order
+mod difference;
 mod rows;
 
+pub use difference::{
+    Change, ConstantDifference, Difference, FunctionDifference, Numbers, OperationChange,
+    OperationDifference, OperationPlace, difference,
+};
 pub use error::ConvertError;
 pub use rows::{CodeType, PackedRows, Packing, Rows, ScaleType, SharedRows};
