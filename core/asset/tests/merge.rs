@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use coreai_asset::{Asset, Locations, MemorySource, WriteOptions, merge};
 
-fn located() -> Asset {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/located/model.aimodel");
+/// Assets that Apple's tools wrote with locations: one from text, one from PyTorch.
+fn located(name: &str) -> Asset {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/located").join(name);
     Asset::open(&path).expect("a test asset")
 }
 
@@ -23,15 +24,21 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 
 #[test]
 fn a_stripped_asset_holds_no_path() {
-    let asset = located();
+    let text = ["/Users/me/a.py", "/Users/me/b.py", "/Users/me/c.py", "/Users/me/meta", "Users", ".py"];
+    stripped("model.aimodel", &text);
+    stripped("converted.aimodel", &["/Users/me/model.py", "model.py", "Users", "Scaled$1", ".py"]);
+}
+
+fn stripped(name: &str, texts: &[&str]) {
+    let asset = located(name);
     let ops = &asset.functions[0].body.ops;
     let files: Vec<_> = ops.iter().filter_map(|op| asset.location(op.location)).map(|at| at.file).collect();
-    assert!(files.iter().any(|file| file.starts_with("/Users/me/")), "{files:?}");
+    assert!(files.iter().any(|file| file.starts_with("/Users/me")), "{files:?}");
     for (locations, found) in [(Locations::Keep, true), (Locations::Strip, false)] {
         let options = WriteOptions { locations, ..WriteOptions::default() };
         let mut bytes = Vec::new();
         asset.write_to(&mut bytes, &options, &mut |_, _| {}).expect("is written");
-        for text in ["/Users/me/a.py", "/Users/me/b.py", "/Users/me/c.py", "/Users/me/meta", "Users", ".py"] {
+        for text in texts {
             assert_eq!(contains(&bytes, text), found, "{text} {locations:?}");
         }
         let again = Asset::read_blocking(Arc::new(MemorySource(bytes)), None, None).expect("is read");

@@ -62,6 +62,12 @@ fn samples_are_the_same() {
 }
 
 #[test]
+fn debug_locations_are_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/located");
+    check_all(&["model.aimodel", "converted.aimodel"].map(|model| root.join(model)));
+}
+
+#[test]
 fn corpus_is_the_same() {
     if let Some(root) = corpus::shared("conformance/cases") {
         let models: Vec<_> = corpus::folders(&root).iter().map(|case| case.join("model.aimodel")).collect();

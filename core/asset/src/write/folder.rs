@@ -45,7 +45,7 @@ pub(super) fn save(
     let hash = {
         let path = temporary.path.join("main.mlirb");
         let mut file = create(&path)?;
-        let hash = layout.write(&mut file, progress).map_err(|error| at_path(error, &path))?;
+        let hash = layout.write(&mut file, progress).map_err(|error| at_path(error, folder))?;
         file.sync_all().map_err(|error| failed(&path, &error))?;
         hash
     };
@@ -155,9 +155,9 @@ fn failed(path: &Path, error: &std::io::Error) -> AssetError {
     write_error(&path.display().to_string(), error)
 }
 
-/// The error of a sink with the whole path of the file.
-fn at_path(error: AssetError, file: &Path) -> AssetError {
-    let path = file.display().to_string();
+/// The error of a sink with the path that was asked for.
+fn at_path(error: AssetError, folder: &Path) -> AssetError {
+    let path = folder.display().to_string();
     match error {
         AssetError::DiskFull { .. } => AssetError::DiskFull { path },
         AssetError::Write { reason, .. } => AssetError::Write { path, reason },

@@ -224,7 +224,7 @@ fn name_namespace(
             );
             return Err(AssetError::InvalidFunction { function: public.name.clone(), reason });
         }
-        let fresh = names.fresh(&[namespace.clone()], 0).unwrap_or_default();
+        let fresh = names.fresh(std::slice::from_ref(&namespace), 0).unwrap_or_default();
         new = fresh.into_iter().next().ok_or_else(|| unwritable("namespace", "no name is left"))?;
         part.namespaces.insert(namespace, new.clone());
     }
