@@ -6,8 +6,9 @@
                         [--strip] [--every 20] [--match state …] [--largest 2000000]
 
 CASES is a folder of case folders (case.json, inputs.safetensors, model.aimodel …). Both assets are
-read by Apple's own reader too: the printed programs must be the same. Cases whose original does
-not run must fail in the same way; one whose results change from run to run is not counted as run. Everything is compared bit by bit.
+read by Apple's own reader too: the printed programs must be the same. Cases whose original does not
+run must fail in the same way; one whose results change from run to run does not count as run.
+Everything is compared bit by bit.
 """
 
 import argparse
