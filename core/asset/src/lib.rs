@@ -46,4 +46,4 @@ pub use summary::{
 pub use types::{AttrId, ElementType, TensorType, Type, TypeId};
 #[cfg(not(target_arch = "wasm32"))]
 pub use write::StagedFolder;
-pub use write::{Locations, Progress, WriteOptions};
+pub use write::{Locations, Merged, Progress, WriteOptions, merge};

@@ -15,6 +15,7 @@ mod encoder;
 mod folder;
 mod layout;
 mod locations;
+mod merge;
 mod metadata;
 mod pool;
 mod program;
@@ -24,6 +25,12 @@ mod staged;
 mod transcode;
 mod types;
 
+#[cfg(test)]
+#[path = "../tests/corpus/heap.rs"]
+mod heap;
+#[cfg(test)]
+mod tests;
+
 use std::io::Write;
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -31,6 +38,7 @@ pub use staged::StagedFolder;
 
 use crate::asset::Asset;
 use crate::error::AssetError;
+pub use merge::{Merged, merge};
 use program::Program;
 
 /// What becomes of debug locations.
@@ -54,12 +62,15 @@ pub struct WriteOptions {
     pub replace: bool,
 }
 
+/// Where the bytes of a resource are compared and written: this many at a time.
+const CHUNK: u64 = 1 << 20;
+
 /// Called with the bytes written and those of the whole file.
 pub type Progress<'a> = dyn FnMut(u64, u64) + 'a;
 
 impl Asset {
     /// Writes `main.mlirb` and returns its SHA-256, the content of `main.hash`. Weights are read
-    /// from the source in chunks of at most 4 MiB; the source must answer at once, as native
+    /// from the source in chunks of 1 MiB; the source must answer at once, as native
     /// ones do.
     pub fn write_to(
         &self,

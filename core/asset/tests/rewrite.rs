@@ -62,6 +62,12 @@ fn samples_are_the_same() {
 }
 
 #[test]
+fn debug_locations_are_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/located");
+    check_all(&["model.aimodel", "converted.aimodel"].map(|model| root.join(model)));
+}
+
+#[test]
 fn corpus_is_the_same() {
     if let Some(root) = corpus::shared("conformance/cases") {
         let models: Vec<_> = corpus::folders(&root).iter().map(|case| case.join("model.aimodel")).collect();
@@ -80,4 +86,43 @@ fn models_are_the_same() {
         ];
         check_all(&models.map(|model| root.join(model)));
     }
+}
+
+/// What was damaged, but can be read, is written so that it can be read again, or refused.
+#[test]
+fn damaged_assets_do_no_harm() {
+    let located = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/located/converted.aimodel");
+    let mut files: Vec<_> = corpus::samples().iter().map(|case| case.join("model.aimodel")).collect();
+    files.push(located);
+    let mut state = 7u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let (mut written, mut refused) = (0, 0);
+    for file in files {
+        let original = std::fs::read(file.join("main.mlirb")).unwrap();
+        if original.len() > 100_000 {
+            continue;
+        }
+        for _ in 0..200 {
+            let mut bytes = original.clone();
+            for _ in 0..1 + random(3) {
+                let at = random(bytes.len());
+                bytes[at] = bytes[at].wrapping_add(1 + random(255) as u8);
+            }
+            let Ok(asset) = Asset::read_blocking(Arc::new(MemorySource(bytes)), None, None) else { continue };
+            for locations in [Locations::Keep, Locations::Strip] {
+                match write(&asset, &WriteOptions { locations, ..WriteOptions::default() }) {
+                    Ok((bytes, hash)) => {
+                        read(&bytes, "{\"assetVersion\":\"2.0\"}", hash).unwrap();
+                        written += 1;
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+    }
+    println!("{written} written, {refused} refused");
+    assert!(written > 100 && refused > 0, "{written} written, {refused} refused");
 }

@@ -33,6 +33,8 @@ pub(super) struct Seen {
     pub locations: HashMap<u32, u32>,
     /// By resource id of the part.
     resources: HashMap<u32, u32>,
+    /// The bytes of each resource of the part.
+    ranges: HashMap<u32, Range<u64>>,
     /// Resources made of long inline contents, by their range.
     promoted: HashMap<Range<u64>, u32>,
 }
@@ -126,14 +128,13 @@ impl<'a, 'p> Encoder<'a, 'p> {
 
     /// The handle of a resource, which may be that of an equal one in another part.
     fn resource(&mut self, part: usize, id: u32, range: &Range<u64>) -> Result<u32, AssetError> {
+        if self.seen(part)?.ranges.entry(id).or_insert_with(|| range.clone()) != range {
+            return Err(unwritable("constant", format!("resource {id} has two byte ranges")));
+        }
         let alias = self.parts.get(part).and_then(|part| part.aliases.get(&id));
         let (owner, key) = alias.copied().unwrap_or((part, id));
-        if let Some(handle) = self.seen(owner)?.resources.get(&key).copied() {
-            let differs = |weights: &Weights| weights.part == part && weights.range != *range;
-            if self.weights.get(handle as usize).is_some_and(differs) {
-                return Err(unwritable("constant", format!("resource {id} has two byte ranges")));
-            }
-            return Ok(handle);
+        if let Some(handle) = self.seen(owner)?.resources.get(&key) {
+            return Ok(*handle);
         }
         let handle = self.weights.len() as u32;
         self.weights.push(Weights { part, range: range.clone() });

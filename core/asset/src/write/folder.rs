@@ -32,7 +32,7 @@ pub(super) fn save(
 ) -> Result<[u8; 32], AssetError> {
     let staged = StagedFolder::create(folder, options.replace.then_some("main.mlirb"))?;
     let (path, mut file) = staged.create_file("main.mlirb")?;
-    let hash = layout.write(&mut file, progress).map_err(|error| at_path(error, &path))?;
+    let hash = layout.write(&mut file, progress).map_err(|error| at_path(error, folder))?;
     file.sync_all().map_err(|error| write_error(&path.display().to_string(), &error))?;
     staged.write_file("metadata.json", metadata.to_json().as_bytes())?;
     staged.write_file("main.hash", &hash)?;
@@ -40,9 +40,9 @@ pub(super) fn save(
     Ok(hash)
 }
 
-/// The error of a sink with the whole path of the file.
-fn at_path(error: AssetError, file: &Path) -> AssetError {
-    let path = file.display().to_string();
+/// The error of a sink with the path that was asked for.
+fn at_path(error: AssetError, folder: &Path) -> AssetError {
+    let path = folder.display().to_string();
     match error {
         AssetError::DiskFull { .. } => AssetError::DiskFull { path },
         AssetError::Write { reason, .. } => AssetError::Write { path, reason },

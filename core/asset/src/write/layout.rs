@@ -1,14 +1,15 @@
 //! The file: sections around the weights (§2.2), and the pass that writes it.
 
 use std::io::{ErrorKind, Write};
+use std::ops::Range;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::Progress;
 use super::bytes::{flagged, section, vi};
 use super::encoder::Encoder;
 use super::pool::Pool;
+use super::{CHUNK, Progress};
 use crate::error::AssetError;
 use crate::file::Section;
 use crate::limits::{BYTECODE_VERSION, DIALECT_VERSION, MAX_TABLE_BYTES};
@@ -20,8 +21,6 @@ const PRODUCER: &str = "MLIR22.0.0git";
 const ALIGNMENT: u64 = 16;
 /// Section of the version of a dialect.
 const DIALECT_VERSION_SECTION: u8 = 7;
-/// Bytes of weights read at a time.
-const CHUNK: u64 = 1 << 20;
 
 /// The bytes of one resource: a header, then a range of a source.
 struct Blob {
@@ -120,20 +119,30 @@ impl Layout {
         out.put(&self.before)?;
         for blob in &self.blobs {
             out.put(&blob.header)?;
-            let mut at = blob.start;
-            while at < blob.end {
-                let end = blob.end.min(at.saturating_add(CHUNK));
-                match blob.source.slice(at..end) {
-                    Some(bytes) => out.put(bytes)?,
-                    None => out.put(&ready(read_exact(&*blob.source, at..end))?)?,
-                }
-                at = end;
-            }
+            chunks(&*blob.source, blob.start..blob.end, &mut |bytes| out.put(bytes))?;
         }
         out.put(&self.after)?;
         out.sink.flush().map_err(|error| write_error("main.mlirb", &error))?;
         Ok(out.hash.finalize().into())
     }
+}
+
+/// The bytes of a range, a chunk at a time.
+pub(super) fn chunks(
+    source: &dyn ByteSource,
+    range: Range<u64>,
+    each: &mut dyn FnMut(&[u8]) -> Result<(), AssetError>,
+) -> Result<(), AssetError> {
+    let mut at = range.start;
+    while at < range.end {
+        let end = range.end.min(at.saturating_add(CHUNK));
+        match source.slice(at..end) {
+            Some(bytes) => each(bytes)?,
+            None => each(&ready(read_exact(source, at..end))?)?,
+        }
+        at = end;
+    }
+    Ok(())
 }
 
 struct Output<'a, 'p> {

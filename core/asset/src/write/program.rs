@@ -1,5 +1,6 @@
 //! The program to write: the functions of one asset or of several.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::WriteOptions;
@@ -15,20 +16,37 @@ use crate::limits::MAX_REGION_DEPTH;
 /// One asset of the program.
 pub(super) struct Part<'a> {
     pub asset: &'a Asset,
-    /// New names of functions by their dotted ones; only the last component changes.
-    pub names: HashMap<String, String>,
+    /// New paths of functions, through namespaces, by their dotted names. A component may have
+    /// dots of its own.
+    pub paths: HashMap<String, Vec<String>>,
+    /// New names of outermost namespaces by their old ones.
+    pub namespaces: HashMap<String, String>,
     /// Resources that are equal to one of an earlier part: its index and resource.
     pub aliases: HashMap<u32, (usize, u32)>,
 }
 
 impl<'a> Part<'a> {
     pub fn new(asset: &'a Asset) -> Self {
-        Self { asset, names: HashMap::new(), aliases: HashMap::new() }
+        Self { asset, paths: HashMap::new(), namespaces: HashMap::new(), aliases: HashMap::new() }
+    }
+
+    /// An outermost operation; a namespace with its new name.
+    fn outermost<'o>(&self, op: &'o Op) -> Cow<'o, Op> {
+        let name = op.attr("name").and_then(Attribute::as_str).unwrap_or_default();
+        match self.namespaces.get(name).filter(|_| &*op.name == "dataflow.namespace_v1") {
+            None => Cow::Borrowed(op),
+            Some(new) => {
+                let mut op = op.clone();
+                let names = op.attrs.iter_mut().filter(|(key, _)| *key == "name");
+                names.for_each(|(_, value)| *value = Attribute::String(new.clone()));
+                Cow::Owned(op)
+            }
+        }
     }
 
     /// A property that names a function which has another name now.
     pub fn renamed(&self, property: &str, value: &Attribute) -> Option<Attribute> {
-        if property != "callee" || self.names.is_empty() {
+        if property != "callee" || self.paths.is_empty() {
             return None;
         }
         let mut value = value.clone();
@@ -36,8 +54,7 @@ impl<'a> Part<'a> {
         loop {
             inner = match inner {
                 Attribute::Symbol(path) => {
-                    let new = self.names.get(&path.join("."))?;
-                    new.clone_into(path.last_mut()?);
+                    self.paths.get(&path.join("."))?.clone_into(path);
                     return Some(value);
                 }
                 Attribute::ParamConstant { value, .. } => value,
@@ -76,7 +93,8 @@ impl<'a> Program<'a> {
         flagged(&mut ir, 1, true);
         let mut ops = Vec::new();
         let mut count = 0;
-        for (part, Part { asset, .. }) in self.parts.iter().enumerate() {
+        for (part, owner) in self.parts.iter().enumerate() {
+            let asset = owner.asset;
             let [region] = asset.frame.regions.as_slice() else {
                 return Err(unwritable("program", "serialization.asset has not one region"));
             };
@@ -84,7 +102,7 @@ impl<'a> Program<'a> {
             // hints about the target are those of the first
             let taken = |op: &&Op| part == 0 || is_symbol(op);
             for op in region.ops.iter().filter(taken) {
-                encoder.symbol(part, op, &mut functions, MAX_REGION_DEPTH, &mut ops)?;
+                encoder.symbol(part, &owner.outermost(op), &mut functions, MAX_REGION_DEPTH, &mut ops)?;
                 count += 1;
             }
             if let Some(function) = functions.next() {
@@ -169,7 +187,8 @@ impl Encoder<'_, '_> {
         depth: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), AssetError> {
-        let new = self.parts.get(part).and_then(|part| part.names.get(&function.name));
+        let path = self.parts.get(part).and_then(|part| part.paths.get(&function.name));
+        let new = path.and_then(|path| path.last());
         let declaration = function.declaration.iter().map(|(name, value)| match (new, *name) {
             (Some(new), "name") => ("name", Attribute::String(new.clone())),
             _ => (*name, value.clone()),

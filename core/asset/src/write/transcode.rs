@@ -32,6 +32,9 @@ enum Field {
     Signeds,
     /// Numbers without an index among them, to the end of the entry.
     Rest,
+    /// The end of a subprogram: a count and so many attributes. All that were seen have a zero, so
+    /// a number without anything after it is kept as it is.
+    Tail,
 }
 
 /// The payload of an attribute code; `None` where it is not known. Constants are not here.
@@ -58,6 +61,7 @@ fn attribute_fields(code: u64) -> Option<&'static [Field]> {
         32 => &[Str, Attr, Str, Num, Str, Attrs],
         33 | 39 | 47 => &[Attr],
         35 => &[Str, Attr],
+        36 => &[Type, Attr, Attr, Str, Str, Tail],
         38 => &[Signed, Signed, Signed, Signed],
         40 => &[Attr, Attr, Attrs, Attrs],
         41 => &[Attr, Attr, Attr, Attrs, Attrs],
@@ -185,6 +189,13 @@ impl Encoder<'_, '_> {
                 vi(out, self.ty(part, id)?);
             }
             Field::Num => vi(out, c.vi()?),
+            Field::Tail => {
+                let count = c.vi()?;
+                vi(out, count);
+                while !c.is_done() {
+                    self.field(part, Field::Attr, c, depth, out)?;
+                }
+            }
             Field::Signed => svi(out, c.svi()?),
             _ => out.extend_from_slice(c.take(c.remaining() as u64)?),
         }

@@ -1,4 +1,4 @@
-//! Where test assets are, and an allocator that counts.
+//! Where test assets are, what they say, and an allocator that counts.
 #![allow(dead_code)] // each test uses a part
 
 pub mod dump;
