@@ -9,6 +9,7 @@ mod types;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+pub(crate) use properties::schema as property_schema;
 pub(crate) use types::decode_types;
 
 use crate::error::AssetError;

@@ -1,6 +1,6 @@
 //! What can be wrong with a file.
 
-/// Why an asset cannot be read. Each variant says what is wrong with the *file* and, where it
+/// Why an asset cannot be read or written. Each variant says what is wrong with the *file* and, where it
 /// makes sense, at which byte of `main.mlirb`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,6 +49,14 @@ pub enum AssetError {
     InvalidFunction { function: String, reason: String },
     #[error("bytes {start}..{end} cannot be read: {reason}")]
     Source { start: u64, end: u64, reason: String },
+    #[error("cannot be written: {what}: {reason}")]
+    Unwritable { what: &'static str, reason: String },
+    #[error("{path}: already exists: {reason}")]
+    Exists { path: String, reason: String },
+    #[error("{path}: no space left on the device; nothing was written")]
+    DiskFull { path: String },
+    #[error("{path}: cannot write: {reason}")]
+    Write { path: String, reason: String },
 }
 
 impl AssetError {
@@ -75,6 +83,10 @@ impl AssetError {
             Self::InvalidConstant { .. } => "asset.invalid_constant",
             Self::InvalidFunction { .. } => "asset.invalid_function",
             Self::Source { .. } => "asset.source",
+            Self::Unwritable { .. } => "asset.unwritable",
+            Self::Exists { .. } => "asset.exists",
+            Self::DiskFull { .. } => "asset.disk_full",
+            Self::Write { .. } => "asset.write",
         }
     }
 

@@ -8,4 +8,4 @@ mod tables;
 pub(crate) use container::{Container, Section};
 pub(crate) use cursor::Cursor;
 pub(crate) use resources::{Blob, infer_blob, parse_blob};
-pub(crate) use tables::Tables;
+pub(crate) use tables::{Entry, Tables};

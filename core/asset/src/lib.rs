@@ -1,4 +1,5 @@
-//! Reads Core AI `.aimodel` assets: bytes in, checked [`Asset`] out. [`AssetBuilder`] makes new ones.
+//! Reads and writes Core AI `.aimodel` assets: bytes in, checked [`Asset`] out, and back. [`AssetBuilder`] makes
+//! new ones.
 //!
 //! No byte of input is trusted. Every count is compared with the bytes that could hold it before
 //! anything is allocated, arithmetic on sizes is checked, nesting and expansion are bounded
@@ -23,6 +24,7 @@ mod print;
 mod source;
 mod summary;
 mod types;
+mod write;
 
 pub use asset::Asset;
 pub use build::{
@@ -42,3 +44,4 @@ pub use summary::{
     CompositeUse, Compression, FunctionSummary, ParamSummary, SUMMARY_SCHEMA_VERSION, Summary, WeightClass,
 };
 pub use types::{AttrId, ElementType, TensorType, Type, TypeId};
+pub use write::{Locations, Progress, WriteOptions};

@@ -1,10 +1,10 @@
 //! Inherent attributes by operation (§2.4).
 
 /// Name and whether it is optional.
-pub(super) type Property = (&'static str, bool);
+pub(crate) type Property = (&'static str, bool);
 
 /// The attributes of an operation, in the order of the file: alphabetical.
-pub(super) fn schema(op: &str) -> Option<&'static [Property]> {
+pub(crate) fn schema(op: &str) -> Option<&'static [Property]> {
     Some(match op {
         "serialization.asset" => &[("source", true), ("version", true)],
         "dataflow.graph_v1" => &[

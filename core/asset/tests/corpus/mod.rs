@@ -1,6 +1,8 @@
 //! Where test assets are, and an allocator that counts.
 #![allow(dead_code)] // each test uses a part
 
+pub mod dump;
+
 use std::path::{Path, PathBuf};
 
 /// The samples in the repository: one folder each, with `model.aimodel` and `case.json`.
