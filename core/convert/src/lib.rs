@@ -2,6 +2,7 @@
 //! never held whole: they are read by rows ([`Rows`]) when the asset is written.
 #![forbid(unsafe_code)]
 
+pub mod compress;
 mod config;
 mod error;
 // modules of the importer, in alphabetical order

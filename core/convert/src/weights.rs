@@ -1,6 +1,6 @@
 //! Weights as constants of an asset: floats, packed as their file has them, or compressed on the way.
 
-mod content;
+pub(crate) mod content;
 mod report;
 
 use std::sync::{Arc, Mutex};

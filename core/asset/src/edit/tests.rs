@@ -45,7 +45,8 @@ fn again(asset: &Asset) -> Asset {
 
 #[test]
 fn large_constants_of_samples_are_replaced() {
-    for name in ["hf-convnext-v2-f16", "bf16-decoder", "conv1d-int4-block-f16", "staged-if-in-while", "loops"] {
+    for name in ["hf-convnext-v2-f16", "bf16-decoder", "conv1d-int4-block-f16", "staged-if-in-while", "loops"]
+    {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/assets").join(name);
         if !path.join("model.aimodel").exists() {
             continue;
