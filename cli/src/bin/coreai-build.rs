@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[path = "../build/bundle.rs"]
+mod bundle;
+#[path = "../build/compress.rs"]
+mod compress;
 #[path = "../build/inspect.rs"]
 mod inspect;
 #[path = "../build/quantity.rs"]
@@ -12,7 +16,7 @@ mod quantity;
 mod table;
 
 #[derive(Parser)]
-#[command(name = "coreai-build", version, about = "Inspects Core AI model assets (.aimodel)")]
+#[command(name = "coreai-build", version, about = "Inspects and compresses Core AI model assets (.aimodel)")]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -20,12 +24,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    Compress(compress::Compress),
     Inspect(inspect::Inspect),
 }
 
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
     let answer = match verb {
+        Verb::Compress(compress) => compress.run(),
         Verb::Inspect(inspect) => inspect.run(),
     };
     match answer {
