@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coreai_asset::{
-    Asset, AssetBuilder, ConstantRef, Declaration, DeclaredValue, ElementType, Graph, MemorySource, Metadata,
-    Op, Value, WriteOptions,
+    Asset, AssetBuilder, ByteSource, ConstantRef, Declaration, DeclaredValue, ElementType, Graph,
+    MemorySource, Metadata, Op, ReadFuture, TensorType, Value, WriteOptions,
 };
 use coreai_convert::compress::{Compressed, CompressedWeight, Outcome, compress};
 use coreai_convert::quantize::{Pattern, Quantized, Scheme, Schemes, Selection, WeightClass};
@@ -196,7 +196,7 @@ fn a_tied_table_is_compressed_once() {
     let asset = finish(AssetBuilder::new(), |g| {
         let ids = g.input("ids", ElementType::SI32, &[None, Some(1)]).unwrap();
         let w = floats(g, &[128, 32], &table);
-        let rows = coreai_asset::TensorType { shape: vec![None, Some(32)], element: F32, encoding: None };
+        let rows = TensorType { shape: vec![None, Some(32)], element: F32, encoding: None };
         let x = g.op("primitive.gather_nd_v1", &[w, ids], &[rows]).unwrap()[0];
         let back = g.transpose(w, &[1, 0]).unwrap();
         g.matmul(x, back).unwrap()
@@ -221,7 +221,7 @@ fn heads_kernels_and_experts() {
     let ones = inner.constant(&[2], &[1u32, 1]).unwrap();
     let one = inner.scalar(1u32).unwrap();
     let shape = [1, 32, 6, 6].map(Some).to_vec();
-    let ty = coreai_asset::TensorType { shape, element: F32, encoding: None };
+    let ty = TensorType { shape, element: F32, encoding: None };
     let y = inner.op("primitive.conv2d_v1", &[x, w, ones, ones, one], &[ty]).unwrap()[0];
     inner.output("y", y).unwrap();
     inner.finish().unwrap();
@@ -235,8 +235,7 @@ fn heads_kernels_and_experts() {
             attrs: vec![("num_batch_axes", DeclaredValue::Integer(0))],
         };
         let name = "model.layers.0.mlp.up_proj.gather_mm_0";
-        let ty =
-            coreai_asset::TensorType { shape: [1, 1, 32].map(Some).to_vec(), element: F32, encoding: None };
+        let ty = TensorType { shape: [1, 1, 32].map(Some).to_vec(), element: F32, encoding: None };
         let callee = g
             .composite(name, declaration, &[x, w, at], |g, _| g.filled(F32, &[1, 1, 32], 0.0))
             .expect("a graph");
@@ -350,4 +349,85 @@ fn models_stay_valid() {
     }
     println!("{} models", cases.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// float16 weights without end, the same at each place.
+struct Generated(u64);
+
+impl ByteSource for Generated {
+    fn len(&self) -> u64 {
+        self.0
+    }
+
+    fn read(&self, range: std::ops::Range<u64>) -> ReadFuture<'_> {
+        let value = |at: u64| {
+            let mixed = at.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let parts = [mixed >> 48, mixed >> 32 & 0xffff, mixed >> 16 & 0xffff];
+            let sum: f32 = parts.iter().map(|part| *part as f32 / 65536.0 - 0.5).sum();
+            half::f16::from_f32(sum * 0.1).to_le_bytes()
+        };
+        let (first, last) = (range.start / 2, range.end.div_ceil(2));
+        let bytes: Vec<u8> = (first..last).flat_map(value).collect();
+        let from = (range.start - first * 2) as usize;
+        let wanted = bytes[from..from + (range.end - range.start) as usize].to_vec();
+        Box::pin(std::future::ready(Ok(std::borrow::Cow::Owned(wanted))))
+    }
+}
+
+/// The products of SmolLM2-135M, one after the other.
+fn smollm2() -> Asset {
+    let mut asset = AssetBuilder::new();
+    let mut g = asset.function("main");
+    let ids = g.input("ids", ElementType::SI32, &[None, Some(1)]).unwrap();
+    let weight = |g: &mut Graph<'_>, rows: u64, columns: u64| {
+        let source = Arc::new(Generated(rows * columns * 2));
+        g.weight(ElementType::F16, &[rows, columns], source).unwrap()
+    };
+    let table = weight(&mut g, 49152, 576);
+    let row = TensorType { shape: vec![None, Some(576)], element: ElementType::F16, encoding: None };
+    let mut x = g.op("primitive.gather_nd_v1", &[table, ids], &[row]).unwrap()[0];
+    let times = |g: &mut Graph<'_>, x: Value, rows: u64, columns: u64| {
+        let w = weight(g, rows, columns);
+        let w = g.transpose(w, &[1, 0]).unwrap();
+        g.matmul(x, w).unwrap()
+    };
+    for _ in 0..30 {
+        let query = times(&mut g, x, 576, 576);
+        let small = [times(&mut g, x, 192, 576), times(&mut g, x, 192, 576)];
+        let small = g.mul(small[0], small[1]).unwrap();
+        let out = times(&mut g, query, 576, 576);
+        let sum = g.add(x, out).unwrap();
+        let (gate, up) = (times(&mut g, sum, 1536, 576), times(&mut g, sum, 1536, 576));
+        let down = g.mul(gate, up).map(|h| times(&mut g, h, 576, 1536)).unwrap();
+        let kept = g.reduce_mean(small, &[-1]).unwrap();
+        x = g.add(sum, down).and_then(|x| g.add(x, kept)).unwrap();
+    }
+    let back = g.transpose(table, &[1, 0]).unwrap();
+    let y = g.matmul(x, back).unwrap();
+    g.output("logits", y).unwrap();
+    g.finish().unwrap();
+    asset.finish(Metadata::default()).unwrap()
+}
+
+/// With `COREAI_KEEP=FOLDER` the float asset is written there as `smollm2-shapes.aimodel`.
+#[test]
+#[ignore = "is about time, so it is for optimized builds"]
+fn a_model_of_the_size_of_smollm2_takes_seconds() {
+    if let Some(folder) = std::env::var_os("COREAI_KEEP") {
+        let path = Path::new(&folder).join("smollm2-shapes.aimodel");
+        let options = WriteOptions { replace: true, ..WriteOptions::default() };
+        smollm2().save(&path, &options, &mut |_, _| {}).expect("can be written");
+    }
+    for selection in [&Selection::W8, &Selection::W4] {
+        let compressed = compress(smollm2(), selection).expect("weights");
+        let start = std::time::Instant::now();
+        let written =
+            compressed.asset.write_to(&mut std::io::sink(), &WriteOptions::default(), &mut |_, _| {});
+        written.expect("can be written");
+        let seconds = start.elapsed().as_secs_f64();
+        let totals = compressed.report().totals();
+        println!("{seconds:.1} s, {totals:?}");
+        assert_eq!(totals.compressed, 211);
+        assert!(seconds < 30.0, "{seconds} s");
+    }
 }

@@ -1,6 +1,7 @@
 //! Compresses the weights of an asset: float constants become codes with scales and the operation that makes
 //! floats of them (`OPSET` §9). Nothing is computed until the asset is written or run.
 
+mod emit;
 mod layout;
 mod report;
 mod swapped;
@@ -11,20 +12,16 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use coreai_asset::{
-    Asset, BuildError, ByteSource, Content, Editor, ElementType, Graph, TensorType, Value, ValueId,
-};
+use coreai_asset::{Asset, Editor, ElementType, TensorType, ValueId};
 
+use emit::{Compressible, Prepared};
 use layout::Layout;
 pub use report::{CompressedWeight, CompressionReport, CompressionTotals, Outcome, class_name};
-use swapped::Swapped;
 use uses::{Found, Use};
 
 use crate::error::ConvertError;
-use crate::formats::{Storage, StoredRows};
-use crate::quantize::{Flattened, Quantized, ScaleFormat, Scheme, Selection, WeightClass};
-use crate::rows::{Packing, Rows, SharedRows};
-use crate::weights::content::{Codes, Packed, Parameter, Parameters};
+use crate::formats::Storage;
+use crate::quantize::{Quantized, ScaleFormat, Scheme, Selection, WeightClass};
 
 /// Weights of fewer values are left: they save nothing, and scales take what codes save.
 pub const MINIMUM_VALUES: u64 = 1024;
@@ -77,13 +74,20 @@ pub fn compress(asset: Asset, selection: &Selection) -> Result<Compressed, Conve
     let mut places: Vec<Vec<(ValueId, Prepared)>> = vec![Vec::new(); editor.functions().len()];
     for weight in &weights {
         let mut row = weight.row();
-        let quantized = match weight.plan(selection) {
+        let planned = weight.plan(selection).and_then(|(layout, scheme)| {
+            // a weight that cannot be compressed stays
+            Compressible::new(weight, &source, layout, scheme).map_err(|error| match error {
+                ConvertError::Tensor { reason, .. } => reason,
+                other => other.to_string(),
+            })
+        });
+        let quantized = match planned {
             Err(reason) => {
                 row.outcome = Outcome::Left { reason };
                 None
             }
-            Ok((layout, scheme)) => {
-                let prepared = Prepared::new(&mut editor, weight, &source, layout, scheme)?;
+            Ok(compressible) => {
+                let prepared = Prepared::new(&mut editor, compressible)?;
                 row.bytes_after = prepared.bytes;
                 let (codes, group) = (prepared.element_of_codes, prepared.group);
                 row.outcome = Outcome::Compressed { codes, group, difference: None };
@@ -245,69 +249,5 @@ fn storage(element: ElementType) -> Option<(Storage, ScaleFormat)> {
         ElementType::F16 => Some((Storage::F16, ScaleFormat::F16)),
         ElementType::BF16 => Some((Storage::BF16, ScaleFormat::BF16)),
         _ => None,
-    }
-}
-
-/// The constants of a compressed weight.
-#[derive(Clone)]
-struct Prepared {
-    layout: Layout,
-    element: ElementType,
-    element_of_codes: ElementType,
-    group: u64,
-    codes: Content,
-    scales: Content,
-    /// Of codes and scales.
-    bytes: u64,
-    quantized: Arc<Quantized>,
-}
-
-impl Prepared {
-    fn new(
-        editor: &mut Editor,
-        weight: &Weight,
-        source: &Arc<dyn ByteSource>,
-        layout: Layout,
-        scheme: Scheme,
-    ) -> Result<Self, ConvertError> {
-        let name = weight.name.as_str();
-        let failed = |reason: &str| ConvertError::Tensor { name: name.into(), reason: reason.into() };
-        let element = weight.ty.element;
-        let (storage, _) = storage(element).ok_or_else(|| failed("is not of a float type"))?;
-        let (source, range) = (source.clone(), weight.range.clone());
-        let rows: SharedRows = match layout.order {
-            Some(_) => Arc::new(Swapped::new(name, source, range, layout.source, storage)?),
-            None => {
-                let stored = Arc::new(StoredRows::new(name, source, range, layout.shape.clone(), storage)?);
-                match layout.rows + 1 == layout.shape.len() {
-                    true => stored,
-                    false => Arc::new(Flattened::new(name, stored)?),
-                }
-            }
-        };
-        let quantized = Arc::new(Quantized::new(name, rows, scheme)?);
-        let packing: Packing = quantized.packing().ok_or_else(|| failed("cannot be compressed"))?;
-        let (element_of_codes, group) = (packing.codes.element(), packing.block);
-        let packed = Arc::new(Packed { rows: quantized.clone(), packing, element, tally: None });
-        let codes = Arc::new(Codes { weight: packed.clone() });
-        let scales = Arc::new(Parameters { weight: packed, parameter: Parameter::Scale });
-        let bytes = codes.len().saturating_add(scales.len());
-        let (codes, scales) = (editor.content(codes)?, editor.content(scales)?);
-        Ok(Self { layout, element, element_of_codes, group, codes, scales, bytes, quantized })
-    }
-
-    /// `scale · code`, in the order of the constant.
-    fn emit(&self, g: &mut Graph<'_>) -> Result<Value, BuildError> {
-        let Layout { shape, order, .. } = &self.layout;
-        let ones = vec![1; shape.len()];
-        let codes = g.shared_weight(self.element_of_codes, shape, &self.codes)?;
-        let scales = g.shared_weight(self.element, &self.layout.scales(self.group), &self.scales)?;
-        let zero = g.filled(self.element_of_codes, &ones, 0.0)?;
-        let minimum = g.filled(self.element, &ones, 0.0)?;
-        let value = g.blockwise_shift_scale(codes, scales, zero, minimum)?;
-        match order {
-            Some(order) => g.transpose(value, order),
-            None => Ok(value),
-        }
     }
 }

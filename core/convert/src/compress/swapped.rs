@@ -46,7 +46,9 @@ impl Rows for Swapped {
     fn read(&self, first: u64, out: &mut [f32]) -> Result<(), ConvertError> {
         let [total, columns] = self.shape;
         let count = out.len() as u64 / columns;
-        if out.len() as u64 % columns != 0 || first.checked_add(count).is_none_or(|end| end > total) {
+        if !(out.len() as u64).is_multiple_of(columns)
+            || first.checked_add(count).is_none_or(|end| end > total)
+        {
             let reason = format!("{} values from row {first} on are not rows of {total}", out.len());
             return Err(ConvertError::Tensor { name: self.name.clone(), reason });
         }
