@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use coreai_asset::{Asset, WriteOptions};
+use coreai_asset::{Asset, Locations, WriteOptions};
 use coreai_convert::ConvertError;
 use coreai_convert::compress::{
     Compressed, CompressedWeight, CompressionReport, CompressionTotals, Outcome, compress,
@@ -69,6 +69,9 @@ pub struct Compress {
     /// Replace OUT where it exists
     #[arg(long)]
     force: bool,
+    /// Leave out debug locations, but for the ids of operations
+    #[arg(long)]
+    strip_locations: bool,
     /// Print JSON (with a schema_version)
     #[arg(long)]
     json: bool,
@@ -103,9 +106,11 @@ struct Output<'a> {
     input: &'a Path,
     output: Option<&'a Path>,
     /// Bytes of `main.mlirb`.
-    file_bytes_before: u64,
+    file_bytes_before: Option<u64>,
     /// `None` for a dry run.
     file_bytes_after: Option<u64>,
+    /// Weights that were packed in the input.
+    packed_before: usize,
     totals: CompressionTotals,
     #[serde(flatten)]
     report: CompressionReport,
@@ -118,6 +123,7 @@ impl Compress {
         let path = bundle.as_ref().map_or_else(|| self.path.clone(), Bundle::asset);
         let asset = Asset::open(&path).map_err(|error| Named::new(&path, error))?;
         let before = asset.source().len();
+        let packed = asset.summary().compression.iter().map(|class| class.weights).sum();
         let selection = self.selection()?;
         let compressed = compress(asset, &selection).map_err(|error| Named::new(&path, error))?;
         self.warn_of_idle_patterns(&compressed.report(), &selection);
@@ -126,8 +132,8 @@ impl Compress {
         let report = compressed.report();
         let mut out = io::BufWriter::new(io::stdout().lock());
         let written = match self.json {
-            true => self.json(report, before, after, &mut out),
-            false => table(&report, before, after, &mut out),
+            true => self.json(report, packed, [Some(before), after], &mut out),
+            false => table(&report, packed, [Some(before), after], &mut out),
         };
         match written.and_then(|()| out.flush()) {
             // the reader, such as `head`, has seen enough
@@ -144,13 +150,16 @@ impl Compress {
         bundle: Option<&Bundle>,
         output: &Path,
     ) -> Result<u64, Box<dyn Error>> {
-        let Some(bundle) = bundle else { return save(compressed, output, self.force) };
+        let locations = if self.strip_locations { Locations::Strip } else { Locations::Keep };
+        let options = WriteOptions { locations, replace: self.force };
+        let Some(bundle) = bundle else { return save(compressed, output, &options) };
         let bits = match self.preset {
             Preset::W8 => "8bit",
             Preset::W4 => "4bit",
         };
-        let changes = [("compression", serde_json::Value::from(bits))];
-        bundle.write(output, self.force, &changes, |to| save(compressed, to, false))
+        let changed = compressed.report().totals().compressed > 0;
+        let changes = changed.then(|| ("compression", serde_json::Value::from(bits)));
+        bundle.write(output, self.force, changes.as_slice(), |to| save(compressed, to, &options))
     }
 
     fn selection(&self) -> Result<Selection, Box<dyn Error>> {
@@ -186,18 +195,20 @@ impl Compress {
         }
     }
 
+    /// `files`: bytes of `main.mlirb` before and after.
     fn json(
         &self,
         report: CompressionReport,
-        before: u64,
-        after: Option<u64>,
+        packed: usize,
+        files: [Option<u64>; 2],
         out: &mut dyn Write,
     ) -> io::Result<()> {
         let output = Output {
             input: &self.path,
             output: self.output.as_deref().filter(|_| !self.dry_run),
-            file_bytes_before: before,
-            file_bytes_after: after,
+            file_bytes_before: files[0],
+            file_bytes_after: files[1],
+            packed_before: packed,
             totals: report.totals(),
             report,
         };
@@ -208,14 +219,13 @@ impl Compress {
 
 /// Writes the asset under a bar on stderr; indicatif draws none where stderr is no terminal. Gives the bytes of
 /// `main.mlirb`.
-fn save(compressed: &Compressed, to: &Path, replace: bool) -> Result<u64, Box<dyn Error>> {
+fn save(compressed: &Compressed, to: &Path, options: &WriteOptions) -> Result<u64, Box<dyn Error>> {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {elapsed}") {
         bar.set_style(style);
     }
-    let options = WriteOptions { replace, ..WriteOptions::default() };
     let mut size = 0;
-    let saved = compressed.asset.save(to, &options, &mut |done, total| {
+    let saved = compressed.asset.save(to, options, &mut |done, total| {
         size = total;
         bar.set_length(total);
         bar.set_position(done);
@@ -225,9 +235,17 @@ fn save(compressed: &Compressed, to: &Path, replace: bool) -> Result<u64, Box<dy
     Ok(size)
 }
 
-fn table(report: &CompressionReport, before: u64, after: Option<u64>, out: &mut dyn Write) -> io::Result<()> {
+/// `files`: bytes of `main.mlirb` before and after.
+fn table(
+    report: &CompressionReport,
+    packed: usize,
+    files: [Option<u64>; 2],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut table = Table::new("").right(&[2, 3, 4, 5]);
-    table.row(["weight", "stored as", "before", "after", "bits", "PSNR"]);
+    if !report.weights.is_empty() {
+        table.row(["weight", "stored as", "before", "after", "bits", "PSNR"]);
+    }
     for weight in &report.weights {
         let (stored, psnr) = outcome(weight);
         let bits = format!("{:.2}", weight.bits_per_weight());
@@ -235,14 +253,16 @@ fn table(report: &CompressionReport, before: u64, after: Option<u64>, out: &mut 
         table.row([weight.name.clone(), stored, was, is, bits, psnr]);
     }
     table.write(out)?;
-    let totals = report.totals();
-    let CompressionTotals { compressed, left, bytes_before, bytes_after, bits_per_weight } = totals;
-    writeln!(out, "\n  {compressed} weights compressed to {bits_per_weight:.2} bits each, {left} left")?;
-    writeln!(out, "  weights    {} → {}", bytes(bytes_before), bytes(bytes_after))?;
-    if let Some(after) = after {
-        writeln!(out, "  main.mlirb {} → {}", bytes(before), bytes(after))?;
+    let CompressionTotals { compressed, left, bytes_before, bytes_after, bits_per_weight } = report.totals();
+    let mut totals = Table::new("totals");
+    let bits = if compressed > 0 { format!(", {bits_per_weight:.2} bits each") } else { String::new() };
+    totals.row(["compressed", &format!("{compressed} weights{bits}")]);
+    totals.row(["left", &format!("{left} weights, and {packed} that were packed already")]);
+    totals.row(["weights", &format!("{} → {}", bytes(bytes_before), bytes(bytes_after))]);
+    if let [Some(before), Some(after)] = files {
+        totals.row(["main.mlirb", &format!("{} → {}", bytes(before), bytes(after))]);
     }
-    Ok(())
+    totals.write(out)
 }
 
 /// How a weight is stored, and what was lost.

@@ -210,6 +210,32 @@ fn a_tied_table_is_compressed_once() {
 }
 
 #[test]
+fn functions_share_a_weight() {
+    let mut asset = AssetBuilder::new();
+    let content = asset.content(Arc::new(Generated(256 * 64 * 2))).unwrap();
+    for name in ["prefill", "extend"] {
+        let mut g = asset.function(name);
+        let x = g.input("x", ElementType::F16, &[None, Some(64)]).unwrap();
+        for output in ["y", "z"] {
+            let w = g.shared_weight(ElementType::F16, &[256, 64], &content).unwrap();
+            let w = g.transpose(w, &[1, 0]).unwrap();
+            let y = g.matmul(x, w).unwrap();
+            g.output(output, y).unwrap();
+        }
+        g.finish().unwrap();
+    }
+    let asset = asset.finish(Metadata::default()).unwrap();
+    let compressed = compress(asset, &Selection::W8).expect("a weight");
+    let report = compressed.report();
+    assert_eq!(names(&compressed), ["prefill/head_0.256x64"]);
+    assert_eq!((report.weights[0].constants, report.weights[0].bytes_after), (4, 256 * 64 + 256 * 2));
+    let new = written(&compressed);
+    assert_eq!((decoded(&new, "prefill").len(), decoded(&new, "extend").len()), (2, 2));
+    let length = new.source().len();
+    assert!(length < 2 * 256 * 64, "stored once: {length} bytes");
+}
+
+#[test]
 fn heads_kernels_and_experts() {
     let mut asset = AssetBuilder::new();
     let kernel = numbers(32 * 16 * 9, 4);

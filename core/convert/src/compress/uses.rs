@@ -25,7 +25,7 @@ pub(super) struct Use {
     pub label: Option<String>,
 }
 
-/// A constant of a function, and its uses in the order of the program.
+/// A constant of a function, and its kinds of uses in the order of the program.
 pub(super) struct Found {
     pub function: usize,
     pub value: ValueId,
@@ -266,8 +266,7 @@ impl<'a> Walk<'a> {
         let [channel, summed] = axes.map(axis);
         let noted = Use { at: self.at, class, channel, summed, last: false, rotary: false, label: None };
         let uses = self.uses(root)?;
-        uses.push(noted);
-        Some((root, uses.len() - 1))
+        Some((root, once(uses, noted)))
     }
 
     /// `[.., m, k] · [.., k, n]`: a weight on the left has its output channels along `m`.
@@ -279,7 +278,7 @@ impl<'a> Walk<'a> {
         if let Some((root, at)) = self.note(value, WeightClass::Linear, axes)
             && let Some(noted) = self.uses(root).and_then(|uses| uses.get_mut(at))
         {
-            noted.last = last;
+            noted.last |= last;
         }
     }
 
@@ -342,15 +341,9 @@ impl<'a> Walk<'a> {
                 Use { at: place, channel, summed, ..used }
             });
             if let Some(all) = self.uses(root) {
-                // calls of calls would double them; one of a kind says it all
-                for used in mapped {
-                    let known = |other: &Use| {
-                        (other.class, other.channel, other.summed) == (used.class, used.channel, used.summed)
-                    };
-                    if !all.iter().any(known) {
-                        all.push(used);
-                    }
-                }
+                mapped.for_each(|used| {
+                    once(all, used);
+                });
             }
         }
     }
@@ -363,7 +356,25 @@ impl<'a> Walk<'a> {
         if let Some((root, at)) = self.note(operand, WeightClass::Expert, [rank - 1, rank - 2])
             && let Some(noted) = self.uses(root).and_then(|uses| uses.get_mut(at))
         {
-            noted.label = label(callee);
+            noted.label = noted.label.take().or_else(|| label(callee));
+        }
+    }
+}
+
+/// Adds a use unless there is one of its kind, so that calls of calls do not multiply them. Gives its place.
+fn once(uses: &mut Vec<Use>, used: Use) -> usize {
+    let kind = |used: &Use| (used.class, used.channel, used.summed);
+    match uses.iter_mut().position(|other| kind(other) == kind(&used)) {
+        Some(at) => {
+            if let Some(other) = uses.get_mut(at) {
+                other.rotary |= used.rotary;
+                other.label = other.label.take().or(used.label);
+            }
+            at
+        }
+        None => {
+            uses.push(used);
+            uses.len() - 1
         }
     }
 }
