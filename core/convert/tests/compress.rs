@@ -457,3 +457,32 @@ fn a_model_of_the_size_of_smollm2_takes_seconds() {
         assert!(seconds < 30.0, "{seconds} s");
     }
 }
+
+/// Damaged files that can still be read can be compressed and written, or give an error.
+#[test]
+fn damaged_assets_do_not_panic() {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/assets");
+    for name in ["hf-convnext-v2-f16", "bf16-decoder", "ct-ops-ir-testcondir-dynamic-32f9fa262e59af"] {
+        let bytes = std::fs::read(assets.join(name).join("model.aimodel/main.mlirb")).expect("a sample");
+        let mut state = 1u64;
+        let mut next = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut read = 0;
+        for _ in 0..400 {
+            let mut damaged = bytes.clone();
+            for _ in 0..=next(3) {
+                let at = next(bytes.len() as u64) as usize;
+                damaged[at] = next(256) as u8;
+            }
+            let Ok(asset) = Asset::read_blocking(Arc::new(MemorySource(damaged)), None, None) else {
+                continue;
+            };
+            read += 1;
+            let Ok(compressed) = compress(asset, &Selection::W4) else { continue };
+            let _ = compressed.asset.write_to(&mut std::io::sink(), &WriteOptions::default(), &mut |_, _| {});
+        }
+        assert!(read > 0, "{name}: no damaged file could be read");
+    }
+}
