@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[path = "../build/bundle.rs"]
+mod bundle;
+#[path = "../build/compress.rs"]
+mod compress;
 #[path = "../build/import.rs"]
 mod import;
 #[path = "../build/inspect.rs"]
@@ -18,7 +22,11 @@ mod source;
 mod table;
 
 #[derive(Parser)]
-#[command(name = "coreai-build", version, about = "Makes and inspects Core AI model assets (.aimodel)")]
+#[command(
+    name = "coreai-build",
+    version,
+    about = "Makes, compresses and inspects Core AI model assets (.aimodel)"
+)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -26,6 +34,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    Compress(compress::Compress),
     Import(import::Import),
     Inspect(inspect::Inspect),
 }
@@ -33,6 +42,7 @@ enum Verb {
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
     let answer = match verb {
+        Verb::Compress(compress) => compress.run(),
         Verb::Import(import) => import.run(),
         Verb::Inspect(inspect) => inspect.run(),
     };

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ir::ParamKind;
-use crate::types::ElementType::{Bool, F16, F32, SI32};
+use crate::types::ElementType::{Bool, F16, F32, SI8, SI32};
 
 fn text(error: BuildError) -> String {
     error.to_string()
@@ -94,4 +94,26 @@ fn equal_constants_are_one() {
     let zero = g.constant(&[], &[0.0f32]).expect("one");
     assert_ne!(g.constant(&[], &[-0.0f32]).expect("one"), zero, "bytes decide");
     assert!(g.constant(&[3], &[1i32]).is_err());
+}
+
+#[test]
+fn parameters_of_blocks_have_the_same_extents() {
+    let mut asset = AssetBuilder::new();
+    let mut g = asset.function("main");
+    let codes = g.constant(&[2, 4], &[1i8, 2, 3, 4, 5, 6, 7, 8]).expect("eight");
+    let scale = g.filled(F32, &[2, 2], 0.5).expect("floats");
+    let zeros = |g: &mut Graph<'_>, shape: &[u64]| {
+        (g.filled(SI8, shape, 0.0).expect("zero"), g.filled(F32, shape, 0.0).expect("zero"))
+    };
+    let (zero, minimum) = zeros(&mut g, &[2, 2]);
+    let (one, single) = zeros(&mut g, &[1, 1]);
+    assert!(g.blockwise_shift_scale(codes, scale, zero, minimum).is_ok());
+    assert!(text(g.blockwise_shift_scale(codes, scale, one, minimum).expect_err("[1, 1]")).contains("zero"));
+    assert!(
+        text(g.blockwise_shift_scale(codes, scale, zero, single).expect_err("[1, 1]")).contains("minimum")
+    );
+    let thirds = g.filled(F32, &[2, 3], 0.5).expect("floats");
+    assert!(
+        text(g.blockwise_shift_scale(codes, thirds, zero, minimum).expect_err("4 by 3")).contains("scale")
+    );
 }

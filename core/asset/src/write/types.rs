@@ -24,12 +24,6 @@ impl Encoder<'_, '_> {
             return Err(unwritable("type", format!("nested deeper than {MAX_DEPTH}, or a cycle")));
         };
         let number = match self.type_of(part, id)? {
-            // a symbol, the type of a callee, is its code alone; built assets have no original table
-            Type::Parametric(33) => {
-                let mut bytes = Vec::new();
-                vi(&mut bytes, 33);
-                self.types.intern(&bytes)
-            }
             Type::Parametric(_) | Type::Debug(_) => self.raw_type(part, id)?,
             ty => {
                 let mut out = Vec::new();
