@@ -30,7 +30,7 @@ fn context(checkpoint: &Checkpoint) -> Option<u64> {
 
 fn bundle(checkpoint: &Checkpoint, source: &Path, folder: &Path) -> PathBuf {
     let options = ImportOptions {
-        element: ElementType::F32,
+        element: Some(ElementType::F32),
         max_context: context(checkpoint),
         ..ImportOptions::default()
     };

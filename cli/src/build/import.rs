@@ -2,15 +2,16 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use coreai_asset::ElementType;
+use coreai_asset::{Asset, ElementType};
 use coreai_convert::quantize::Selection;
-use coreai_convert::{Checkpoint, ImportOptions, ImportReport, Phase, import};
+use coreai_convert::{Checkpoint, ImportOptions, ImportReport, PRODUCER, Phase, import};
 
+use crate::bundle::asset_path;
 use crate::progress::Bytes;
 use crate::quantity::{bytes, grouped};
 use crate::source::Source;
@@ -42,9 +43,9 @@ pub struct Import {
     /// The bundle folder to write; for downloaded sources a folder in the user's cache by default
     #[arg(short, long)]
     output: Option<PathBuf>,
-    /// Type of weights, caches and arithmetic
-    #[arg(long, value_enum, default_value_t = Dtype::F16)]
-    dtype: Dtype,
+    /// Type of weights, caches and arithmetic [default: bf16 for gemma3, f16 for all others]
+    #[arg(long, value_enum)]
+    dtype: Option<Dtype>,
     /// Compress the large weights: int8 per channel, or int4 in blocks of 32
     #[arg(long, value_enum)]
     compress: Option<Preset>,
@@ -54,7 +55,7 @@ pub struct Import {
     /// Replace a bundle that is there
     #[arg(long)]
     force: bool,
-    /// Do nothing if the bundle is there
+    /// Do nothing if a bundle that this version made is there
     #[arg(long, conflicts_with = "force")]
     if_missing: bool,
     /// Do not use the network
@@ -92,7 +93,8 @@ impl Import {
     pub fn run(&self) -> Result<ExitCode, Box<dyn Error>> {
         let source = Source::parse(&self.source);
         let folder = self.folder(&source)?;
-        if self.if_missing && folder.join("metadata.json").is_file() {
+        let there = self.if_missing && folder.join("metadata.json").is_file();
+        if there && is_ours(&folder) {
             if self.print_path {
                 println!("{}", folder.display());
             } else {
@@ -109,16 +111,16 @@ impl Import {
             Some(Preset::W4) => (Some(Selection::W4), Some("4bit".to_owned())),
         };
         let options = ImportOptions {
-            element: match self.dtype {
+            element: self.dtype.map(|dtype| match dtype {
                 Dtype::F16 => ElementType::F16,
                 Dtype::Bf16 => ElementType::BF16,
                 Dtype::F32 => ElementType::F32,
-            },
+            }),
             selection,
             compression,
             max_context: self.max_context,
             source: source.described(),
-            replace: self.force,
+            replace: self.force || there,
         };
         let bar = Bytes::new("writing", Some(0));
         let report = import(&checkpoint, &folder, &options, &mut |phase| {
@@ -157,7 +159,7 @@ impl Import {
     fn describe(
         &self,
         report: &ImportReport,
-        folder: &std::path::Path,
+        folder: &Path,
         seconds: f64,
         out: &mut dyn Write,
     ) -> io::Result<()> {
@@ -211,6 +213,12 @@ impl Import {
         }
         Ok(())
     }
+}
+
+/// The bundle's asset was made by this version.
+fn is_ours(folder: &Path) -> bool {
+    let asset = asset_path(folder).map_err(|_| ()).and_then(|path| Asset::open(&path).map_err(|_| ()));
+    asset.is_ok_and(|asset| asset.metadata.producer.as_deref() == Some(PRODUCER))
 }
 
 /// A bundle's place in the user's cache folder.

@@ -7,20 +7,22 @@ use serde::Serialize;
 
 use crate::bundle::{BundleInfo, now};
 use crate::checkpoint::{Checkpoint, Origin};
+use crate::config::Architecture;
 use crate::decoder;
 use crate::error::ConvertError;
 use crate::quantize::Selection;
 use crate::weights::{StoredAs, WeightReport, Weights};
 
-/// Writes `coreai-build VERSION` into what it makes.
-const PRODUCER: &str = concat!("coreai-build ", env!("CARGO_PKG_VERSION"));
+/// What made an asset, in its metadata.
+pub const PRODUCER: &str = concat!("coreai-build ", env!("CARGO_PKG_VERSION"));
 
 /// How a checkpoint is imported.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
     /// Type of the weights, the caches and the logits: float16, bfloat16 or float32. (Logits of bfloat16 models
-    /// are float16.)
-    pub element: ElementType,
+    /// are float16.) Where `None`, bfloat16 for Gemma, whose activations leave the range of float16, and float16
+    /// for all others.
+    pub element: Option<ElementType>,
     /// What is compressed; weights that the checkpoint has packed stay as they are where nothing is selected.
     pub selection: Option<Selection>,
     /// `4bit` or `8bit` for the metadata, where a selection is given.
@@ -31,19 +33,6 @@ pub struct ImportOptions {
     pub source: Option<String>,
     /// A bundle that is there is replaced.
     pub replace: bool,
-}
-
-impl Default for ImportOptions {
-    fn default() -> Self {
-        Self {
-            element: ElementType::F16,
-            selection: None,
-            compression: None,
-            max_context: None,
-            source: None,
-            replace: false,
-        }
-    }
 }
 
 /// What an import did.
@@ -93,6 +82,10 @@ pub fn import(
     progress: &mut dyn FnMut(Phase),
 ) -> Result<ImportReport, ConvertError> {
     let config = &checkpoint.config;
+    let element = options.element.unwrap_or(match config.architecture {
+        Architecture::Gemma3 => ElementType::BF16,
+        _ => ElementType::F16,
+    });
     let max_context = context(options.max_context, config.max_positions)?;
     let name = bundle_name(folder)?;
     let source = options.source.clone().unwrap_or_else(|| file_name(checkpoint));
@@ -103,7 +96,7 @@ pub fn import(
         description: Some(format!("{} from {source}", config.architecture.model_type())),
         ..Metadata::default()
     };
-    let mut weights = Weights::new(options.element, options.selection.clone());
+    let mut weights = Weights::new(element, options.selection.clone());
     let asset = decoder::build(config, &checkpoint.tensors, &mut weights, max_context, metadata)?;
     let compression = options.compression.clone().unwrap_or_else(|| kept(&weights.reports()));
     let bundle =
@@ -122,7 +115,7 @@ pub fn import(
         schema_version: 1,
         name,
         architecture: config.architecture.model_type(),
-        element: options.element.name(),
+        element: element.name(),
         max_context,
         parameters,
         bits_per_weight: bits / (parameters.max(1) as f64),

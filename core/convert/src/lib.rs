@@ -25,7 +25,7 @@ pub use config::{Activation, Architecture, ClampedSwiglu, Config, Experts, Rope,
 pub use error::ConvertError;
 pub use formats::{BlockFormat, Storage, StoredRows};
 pub use gguf::Gguf;
-pub use import::{ImportOptions, ImportReport, Phase, import};
+pub use import::{ImportOptions, ImportReport, PRODUCER, Phase, import};
 pub use rows::{CodeType, PackedRows, Packing, Rows, ScaleType, SharedRows};
 pub use tokenizer::TokenizerFiles;
 pub use weights::{StoredAs, WeightReport, Weights};

@@ -16,7 +16,8 @@ use crate::rows::{CodeType, Packing, ScaleType, SharedRows};
 
 /// Makes constants of weights and keeps account of them.
 pub struct Weights {
-    /// float32, float16 or bfloat16: type of the weights as the graph sees them, and of their scales.
+    /// float32, float16 or bfloat16: type of the weights as the graph sees them, and of their scales. (Apple's
+    /// runtime computes garbage where scales and results differ in type.)
     element: ElementType,
     /// What is compressed here.
     selection: Option<Selection>,
