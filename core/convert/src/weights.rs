@@ -128,11 +128,8 @@ impl Weights {
         let parameters = |parameter| Arc::new(Parameters { weight: weight.clone(), parameter });
         let scale = parameters(Parameter::Scale);
         let scale = g.weight(scale.element(), &blocks, scale)?;
-        let zero_type = match packing.codes {
-            CodeType::F4E2M1 => self.element,
-            _ => g.ty(data)?.element,
-        };
-        let zero = g.filled(zero_type, &blocks, f64::from(zero))?;
+        let codes = g.element(data)?;
+        let zero = g.filled(codes, &blocks, f64::from(zero))?;
         let minimum = match packing.minimum {
             true => g.weight(self.element, &blocks, parameters(Parameter::Minimum))?,
             false => g.filled(self.element, &blocks, 0.0)?,

@@ -9,8 +9,8 @@ use crate::types::ElementType;
 
 impl Graph<'_> {
     /// `scale · (data − zero) + minimum`. The parameters have the rank of `data` and all the same extents, as
-    /// Apple's reader demands; each of them divides that of `data`, and a parameter stands for the block. The
-    /// result has the type of `minimum`.
+    /// Apple's reader demands; each of them divides that of `data`, and a parameter stands for the block. The zero
+    /// point has the type of `data`; the result has that of `minimum`, and so has the scale unless it is an exponent.
     pub fn blockwise_shift_scale(
         &mut self,
         data: Value,
@@ -33,7 +33,17 @@ impl Graph<'_> {
                 return Err(BuildError::operand(name, what, found, expected));
             }
         }
+        let (codes, offset) = (self.element(data)?, self.element(zero)?);
+        if codes != offset {
+            return Err(BuildError::operand(name, "the type of the zero point", offset.name(), codes.name()));
+        }
         let element = self.element(minimum)?;
+        let scales = self.element(scale)?;
+        if scales != element && scales != ElementType::F8E8M0FN {
+            // Apple's runtime takes others too, and computes garbage
+            let expected = format!("{element}, the type of the minimum, or {}", ElementType::F8E8M0FN);
+            return Err(BuildError::operand(name, "the type of the scale", scales.name(), expected));
+        }
         self.one(name, &[data, scale, zero, minimum], element, &shape)
     }
 
