@@ -1,24 +1,34 @@
-//! `coreai-build`: makes, compresses and inspects assets.
+//! `coreai-build`: makes, changes and inspects assets.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[path = "../build/bundle.rs"]
+mod bundle;
+#[path = "../build/compress.rs"]
+mod compress;
+#[path = "../build/diff.rs"]
+mod diff;
 #[path = "../build/import.rs"]
 mod import;
 #[path = "../build/inspect.rs"]
 mod inspect;
+#[path = "../build/merge.rs"]
+mod merge;
 #[path = "../build/progress.rs"]
 mod progress;
 #[path = "../build/quantity.rs"]
 mod quantity;
 #[path = "../build/source.rs"]
 mod source;
+#[path = "../build/strip.rs"]
+mod strip;
 #[path = "../table.rs"]
 mod table;
 
 #[derive(Parser)]
-#[command(name = "coreai-build", version, about = "Makes and inspects Core AI model assets (.aimodel)")]
+#[command(name = "coreai-build", version, about = "Makes, changes and inspects Core AI model assets (.aimodel)")]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -27,6 +37,10 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     Import(import::Import),
+    Compress(compress::Compress),
+    Strip(strip::Strip),
+    Merge(merge::Merge),
+    Diff(diff::Diff),
     Inspect(inspect::Inspect),
 }
 
@@ -34,6 +48,10 @@ fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
     let answer = match verb {
         Verb::Import(import) => import.run(),
+        Verb::Compress(compress) => compress.run(),
+        Verb::Strip(strip) => strip.run(),
+        Verb::Merge(merge) => merge.run(),
+        Verb::Diff(diff) => diff.run(),
         Verb::Inspect(inspect) => inspect.run(),
     };
     match answer {

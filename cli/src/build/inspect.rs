@@ -1,19 +1,16 @@
 //! `coreai-build inspect`: what an asset is.
 
 use std::error::Error;
-use std::fmt;
 use std::io::{self, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use coreai_asset::{Asset, HashStatus, ParamSummary, PrintOptions, Summary};
 
+use crate::bundle::{Named, asset_path};
 use crate::quantity::{bytes, grouped};
 use crate::table::Table;
-
-/// Bytes of a bundle's `metadata.json`.
-const MAX_BUNDLE_BYTES: u64 = 16 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -187,52 +184,3 @@ fn hash_text(hash: HashStatus) -> &'static str {
         HashStatus::Unchecked => "present, not checked (--verify-hash)",
     }
 }
-
-/// The asset at a path: a bundle names its main one in `metadata.json`.
-fn asset_path(path: &Path) -> Result<PathBuf, Named> {
-    let metadata = path.join("metadata.json");
-    let bundle = path.is_dir() && !path.join("main.mlirb").exists() && metadata.is_file();
-    if !bundle {
-        return Ok(path.to_owned());
-    }
-    let size = std::fs::metadata(&metadata).map_or(0, |file| file.len());
-    if size > MAX_BUNDLE_BYTES {
-        return Err(Named::new(&metadata, format!("{size} bytes are too many")));
-    }
-    let text = std::fs::read(&metadata).map_err(|error| Named::new(&metadata, error))?;
-    let json: serde_json::Value =
-        serde_json::from_slice(&text).map_err(|error| Named::new(&metadata, error))?;
-    match json["assets"]["main"].as_str() {
-        Some(main) if !main.is_empty() && inside(Path::new(main)) => Ok(path.join(main)),
-        Some(main) => {
-            Err(Named::new(&metadata, format!("assets.main is {main:?}; expected a path inside the bundle")))
-        }
-        None => {
-            Err(Named::new(path, "no main.mlirb here, and metadata.json names no main asset (assets.main)"))
-        }
-    }
-}
-
-fn inside(path: &Path) -> bool {
-    path.components().all(|part| matches!(part, Component::Normal(_)))
-}
-
-/// An error with the path it is about.
-#[derive(Debug)]
-struct Named(String);
-
-impl Named {
-    fn new(path: &Path, error: impl fmt::Display) -> Self {
-        let (path, text) = (path.display().to_string(), error.to_string());
-        // errors of opening begin with the path already
-        Self(if text.starts_with(&path) { text } else { format!("{path}: {text}") })
-    }
-}
-
-impl fmt::Display for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for Named {}

@@ -11,6 +11,7 @@
 mod asset;
 mod build;
 mod decode;
+mod edit;
 mod error;
 mod file;
 mod function;
@@ -31,6 +32,7 @@ pub use build::{
     AssetBuilder, Bound, BuildError, Callee, Content, Declaration, DeclaredValue, Element, Extent, Graph,
     Size, State, Value,
 };
+pub use edit::{Editor, Patch};
 pub use error::AssetError;
 pub use hash::HashStatus;
 pub use ir::{Attribute, Composite, ConstantRef, Function, Op, Param, ParamKind, Region, Scope, ValueId};

@@ -4,6 +4,7 @@
 
 mod bundle;
 mod checkpoint;
+pub mod compress;
 mod config;
 mod decoder;
 pub mod difference;

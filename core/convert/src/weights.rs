@@ -1,6 +1,6 @@
 //! Weights as constants of an asset: floats, packed as their file has them, or compressed on the way.
 
-mod content;
+pub(crate) mod content;
 mod report;
 
 use std::sync::{Arc, Mutex};
@@ -131,10 +131,10 @@ impl Weights {
             CodeType::F4E2M1 => self.element,
             _ => g.ty(data)?.element,
         };
-        let zero = g.filled(zero_type, &ones, f64::from(zero))?;
+        let zero = g.filled(zero_type, &blocks, f64::from(zero))?;
         let minimum = match packing.minimum {
             true => g.weight(self.element, &blocks, parameters(Parameter::Minimum))?,
-            false => g.filled(self.element, &ones, 0.0)?,
+            false => g.filled(self.element, &blocks, 0.0)?,
         };
         Ok(g.blockwise_shift_scale(data, scale, zero, minimum)?)
     }

@@ -18,7 +18,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    pub(super) fn operand(
+    pub(crate) fn operand(
         op: &str,
         what: impl Into<String>,
         found: impl Into<String>,

@@ -82,6 +82,31 @@ pub(super) fn tensor(element: ElementType, shape: &[Extent]) -> TensorType {
 }
 
 impl<'m> Graph<'m> {
+    /// Goes on with the values of a body; what is added is taken with [`Graph::into_added`].
+    pub(crate) fn resume(module: &'m mut Module, scope: Scope) -> Self {
+        Self { scope, ..Self::new(module, Signature::default()) }
+    }
+
+    /// The values, and the operations that were added.
+    pub(crate) fn into_added(self) -> (Scope, Vec<Op>) {
+        (self.scope, self.ops)
+    }
+
+    /// The number of operations so far.
+    pub(crate) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// A value of the body that is gone on with.
+    pub(crate) fn known(&self, id: ValueId) -> Option<Value> {
+        self.scope.ty(id).map(|_| Value { graph: self.number, id })
+    }
+
+    /// The value of the scope.
+    pub(crate) fn id(&self, value: Value) -> Option<ValueId> {
+        self.type_id(value).map(|_| value.id)
+    }
+
     pub(super) fn new(module: &'m mut Module, signature: Signature) -> Self {
         /// Tells the values of a graph from those of every other one.
         static NUMBERS: AtomicU64 = AtomicU64::new(0);

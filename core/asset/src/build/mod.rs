@@ -41,7 +41,7 @@ pub use error::BuildError;
 pub use extent::{Bound, Extent, Size};
 pub use graph::{Element, Graph, Value};
 pub use module::Content;
-use module::Module;
+pub(crate) use module::Module;
 pub use states::State;
 
 use crate::asset::Asset;

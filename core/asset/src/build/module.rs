@@ -1,6 +1,6 @@
 //! What all functions of an asset share: types, contents of constants, the functions themselves.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub struct Content {
 }
 
 #[derive(Default)]
-pub(super) struct Module {
+pub(crate) struct Module {
     types: Vec<Type>,
     ids: HashMap<Type, TypeId>,
     source: Joined,
@@ -31,9 +31,52 @@ pub(super) struct Module {
     graphs: Vec<Op>,
     /// Newest feature (yyyymmdd) that is used.
     feature_version: u32,
+    /// Functions of the asset that is changed.
+    taken: BTreeSet<String>,
+}
+
+/// What a module adds to an asset.
+pub(crate) struct Additions {
+    pub types: Vec<Type>,
+    pub source: Joined,
+    pub functions: Vec<Function>,
+    /// The `graph_v1` operations of the functions.
+    pub graphs: Vec<Op>,
+    pub feature_version: u32,
 }
 
 impl Module {
+    /// Goes on where an asset ends: its types, byte ranges and resources stay valid. `None` where the asset has
+    /// more than 2³² resources.
+    pub fn resume(asset: &Asset) -> Option<Self> {
+        let mut module = Self::default();
+        for ty in asset.types() {
+            let id = TypeId(module.types.len() as u32); // as the table of the asset has it
+            module.types.push(ty.clone());
+            module.ids.entry(ty.clone()).or_insert(id);
+        }
+        module.source.push(asset.source().clone())?;
+        let mut resources = asset.tables.resources.len() as u64;
+        for function in &asset.functions {
+            crate::function::visit(&function.body, &mut |op| {
+                if let Some(id) = op.constant().and_then(|constant| constant.resource) {
+                    resources = resources.max(u64::from(id) + 1);
+                }
+                Ok(())
+            })
+            .ok()?;
+        }
+        module.resources = u32::try_from(resources).ok()?;
+        module.feature_version = asset.feature_version;
+        module.taken = asset.functions.iter().map(|function| function.name.clone()).collect();
+        Some(module)
+    }
+
+    pub fn into_additions(self) -> Additions {
+        let Self { types, source, functions, graphs, feature_version, .. } = self;
+        Additions { types, source, functions, graphs, feature_version }
+    }
+
     /// The id of a type, the same for equal types.
     pub fn intern(&mut self, ty: Type) -> TypeId {
         if let Some(id) = self.ids.get(&ty) {
@@ -76,7 +119,7 @@ impl Module {
     }
 
     pub fn has_function(&self, name: &str) -> bool {
-        self.functions.iter().any(|function| function.name == name)
+        self.taken.contains(name) || self.functions.iter().any(|function| function.name == name)
     }
 
     pub fn add(&mut self, function: Function, graph: Op) {

@@ -87,7 +87,7 @@ impl Graph<'_> {
         let operands = [x, axis, descending, stable];
         let indices = tensor(ElementType::SI32, &ty.shape);
         let sorted = self.decomposed("sort_v1", &operands, ty.clone(), |g, operands| {
-            let order = g.op("primitive.argsort_v1", operands, &[indices.clone()])?[0];
+            let order = g.op("primitive.argsort_v1", operands, std::slice::from_ref(&indices))?[0];
             g.one("primitive.gather_along_axis_v1", &[operands[0], order, operands[1]], ty.element, &ty.shape)
         })?;
         let order = self.op("primitive.argsort_v1", &operands, &[indices])?[0];

@@ -8,8 +8,9 @@ use super::graph::{Graph, Value};
 use crate::types::ElementType;
 
 impl Graph<'_> {
-    /// `scale · (data − zero) + minimum`. The parameters have the rank of `data`; each of their extents divides
-    /// that of `data`, and a parameter stands for the block. The result has the type of `minimum`.
+    /// `scale · (data − zero) + minimum`. The parameters have the rank of `data` and all the same extents, as
+    /// Apple's reader demands; each of them divides that of `data`, and a parameter stands for the block. The
+    /// result has the type of `minimum`.
     pub fn blockwise_shift_scale(
         &mut self,
         data: Value,
@@ -19,12 +20,17 @@ impl Graph<'_> {
     ) -> Result<Value, BuildError> {
         let name = "primitive.blockwise_shift_scale_v2";
         let shape = self.shape(data)?.to_vec();
-        for (what, parameter) in [("the scale", scale), ("the zero point", zero), ("the minimum", minimum)] {
-            let blocks = self.shape(parameter)?;
-            let divides = |(data, block): (&Extent, &Extent)| matches!((data, block), (Some(data), Some(block)) if *block > 0 && data % block == 0);
-            if blocks.len() != shape.len() || !shape.iter().zip(blocks).all(divides) {
-                let expected = format!("blocks of {}", shape_text(&shape));
-                return Err(BuildError::operand(name, what, shape_text(blocks), expected));
+        let blocks = self.shape(scale)?.to_vec();
+        let divides = |(data, block): (&Extent, &Extent)| matches!((data, block), (Some(data), Some(block)) if *block > 0 && data % block == 0);
+        if blocks.len() != shape.len() || !shape.iter().zip(&blocks).all(divides) {
+            let expected = format!("blocks of {}", shape_text(&shape));
+            return Err(BuildError::operand(name, "the scale", shape_text(&blocks), expected));
+        }
+        for (what, parameter) in [("the zero point", zero), ("the minimum", minimum)] {
+            let found = self.shape(parameter)?;
+            if found != blocks {
+                let (found, expected) = (shape_text(found), shape_text(&blocks));
+                return Err(BuildError::operand(name, what, found, expected));
             }
         }
         let element = self.element(minimum)?;

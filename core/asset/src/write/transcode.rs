@@ -6,7 +6,7 @@ use super::encoder::{Encoder, unwritable};
 use crate::error::AssetError;
 use crate::file::{Cursor, Entry};
 use crate::ir::ConstantRef;
-use crate::types::{AttrId, TypeId};
+use crate::types::{AttrId, Type, TypeId};
 
 /// Nesting of debug information: call stacks of inlined operations. Also ends cycles.
 const MAX_DEPTH: usize = 128;
@@ -126,6 +126,15 @@ impl Encoder<'_, '_> {
     /// A type of the original table in the new one.
     pub fn raw_type(&mut self, part: usize, id: TypeId) -> Result<u32, AssetError> {
         let tables = &self.asset(part)?.tables;
+        // a built or edited asset has types that no file had; theirs have no payload
+        if let (None, Type::Parametric(code)) =
+            (tables.type_entries.get(id.0 as usize), self.type_of(part, id)?)
+            && type_fields(u64::from(*code)) == Some(&[])
+        {
+            let mut out = Vec::new();
+            vi(&mut out, u64::from(*code));
+            return Ok(self.types.intern(&out));
+        }
         let Some(entry) = tables.type_entries.get(id.0 as usize) else {
             return Err(unwritable("type", format!("type {} has no entry in the original table", id.0)));
         };

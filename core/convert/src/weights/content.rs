@@ -15,7 +15,7 @@ use crate::rows::{PackedRows, Packing, SharedRows};
 const BATCH: u64 = 1 << 18;
 
 /// Rounds to one of the float types that weights and scales are stored in.
-pub(super) fn rounded(element: ElementType, value: f32) -> f32 {
+pub(crate) fn rounded(element: ElementType, value: f32) -> f32 {
     match element {
         ElementType::F16 => f16::from_f32(value).to_f32(),
         ElementType::BF16 => bf16::from_f32(value).to_f32(),
@@ -60,7 +60,7 @@ fn answer<'a>(
 }
 
 /// A weight as float32, float16 or bfloat16.
-pub(super) struct Floats {
+pub(crate) struct Floats {
     pub rows: SharedRows,
     pub element: ElementType,
 }
@@ -102,7 +102,7 @@ fn keep(range: &Range<u64>, at: u64, bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The codes and parameters of a packed weight, which are several constants.
-pub(super) struct Packed {
+pub(crate) struct Packed {
     pub rows: SharedRows,
     pub packing: Packing,
     /// Scales and minimums are rounded to this type.
@@ -142,7 +142,7 @@ impl Packed {
 }
 
 /// The codes of a packed weight as a bit stream.
-pub(super) struct Codes {
+pub(crate) struct Codes {
     pub weight: Arc<Packed>,
 }
 
@@ -179,13 +179,13 @@ impl ByteSource for Codes {
 
 /// Which parameter of the blocks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parameter {
+pub(crate) enum Parameter {
     Scale,
     Minimum,
 }
 
 /// The scales or minimums of a packed weight. `[rows, columns / block]`
-pub(super) struct Parameters {
+pub(crate) struct Parameters {
     pub weight: Arc<Packed>,
     pub parameter: Parameter,
 }
