@@ -28,7 +28,11 @@ mod strip;
 mod table;
 
 #[derive(Parser)]
-#[command(name = "coreai-build", version, about = "Makes, changes and inspects Core AI model assets (.aimodel)")]
+#[command(
+    name = "coreai-build",
+    version,
+    about = "Makes, changes and inspects Core AI model assets (.aimodel)"
+)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,

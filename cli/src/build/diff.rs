@@ -159,7 +159,8 @@ impl Diff {
         weights.write(out)?;
         let mut totals = Table::new("");
         let equal = grouped(function.constants_equal as u64);
-        totals.row(["weights", &format!("{equal} equal, {} differ", grouped(function.constants.len() as u64))]);
+        totals
+            .row(["weights", &format!("{equal} equal, {} differ", grouped(function.constants.len() as u64))]);
         let numbers = || function.constants.iter().filter_map(|weight| weight.numbers.as_ref());
         let decibels = numbers().filter_map(|numbers| numbers.psnr);
         if let Some(least) = decibels.reduce(f64::min) {
@@ -212,7 +213,7 @@ fn weight(weight: &ConstantDifference) -> Vec<String> {
         false => format!("{} → {}", weight.before_type, weight.after_type),
     };
     let (psnr, largest) = match &weight.numbers {
-        None => ("shapes differ".to_owned(), String::new()),
+        None => ("not comparable".to_owned(), String::new()),
         Some(numbers) if numbers.different == 0 => ("equal numbers".to_owned(), String::new()),
         Some(numbers) => {
             let psnr = numbers.psnr.map_or_else(String::new, |psnr| format!("{psnr:.1} dB"));

@@ -97,7 +97,9 @@ impl Merge {
     pub fn run(&self) -> Result<ExitCode, Box<dyn Error>> {
         let count = self.inputs.len();
         if let Some(Rename { input, old, new }) = self.rename.iter().find(|rename| rename.input > count) {
-            return Err(format!("--rename {input}:{old}={new}: there is no input {input}, only {count}").into());
+            return Err(
+                format!("--rename {input}:{old}={new}: there is no input {input}, only {count}").into()
+            );
         }
         let open = |path: &PathBuf| -> Result<Asset, Named> {
             let path = asset_path(path)?;
@@ -111,7 +113,8 @@ impl Merge {
         let pairs: Vec<(&Asset, Vec<(String, String)>)> =
             assets.iter().enumerate().map(|(index, asset)| (asset, renames(index + 1))).collect();
         let merged = merge(&pairs).map_err(|error| format!("{error}; {}", self.numbered()))?;
-        let after = save(&merged, &self.output, &WriteOptions { replace: self.force, ..WriteOptions::default() })?;
+        let after =
+            save(&merged, &self.output, &WriteOptions { replace: self.force, ..WriteOptions::default() })?;
         let report = Report {
             schema_version: SCHEMA_VERSION,
             output: &self.output,

@@ -125,10 +125,21 @@ fn a_compressed_weight_is_compared_after_unpacking() {
             let psnr = weight.numbers.as_ref().and_then(|numbers| numbers.psnr).expect("of one shape");
             assert!(low < psnr && psnr < high, "{psnr} dB: {weight:?}");
             assert!(weight.compression_differs && weight.after_type.contains("unpacked from"), "{weight:?}");
-            assert!(weight.used_by.as_ref().is_some_and(|op| op.contains(if transposed { "transpose" } else { "matmul" })), "{weight:?}");
+            assert!(
+                weight.used_by.as_ref().is_some_and(|op| op.contains(if transposed {
+                    "transpose"
+                } else {
+                    "matmul"
+                })),
+                "{weight:?}"
+            );
             // nothing but the transposition that the order of the codes asks for
             let changes: Vec<_> = function.operations.iter().map(|operation| operation.change).collect();
-            assert_eq!(changes, if transposed { vec![] } else { vec![OperationChange::Added; 2] }, "{function:?}");
+            assert_eq!(
+                changes,
+                if transposed { vec![] } else { vec![OperationChange::Added; 2] },
+                "{function:?}"
+            );
             assert!(function.op_counts.contains_key("primitive.blockwise_shift_scale_v2"));
             // the other way round the same is found
             let back = compare(&small, &original);

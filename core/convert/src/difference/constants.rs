@@ -62,8 +62,8 @@ pub(super) fn compare(
         return Ok(None);
     }
     let readers = Reader::new(before, ours, CHUNK).zip(Reader::new(after, theirs, CHUNK));
-    let comparable = readers
-        .filter(|(x, y)| x.shape() == y.shape() && x.element.is_complex() == y.element.is_complex());
+    let comparable =
+        readers.filter(|(x, y)| x.shape() == y.shape() && x.element.is_complex() == y.element.is_complex());
     let comparable = comparable.filter(|(x, _)| x.count() <= MAX_ELEMENTS);
     let numbers = comparable.map(|(x, y)| numbers(x, y)).transpose()?;
     if same_form && numbers.as_ref().is_some_and(|numbers| numbers.different == 0) {

@@ -181,9 +181,7 @@ impl<'a> Side<'a> {
         let mut used: HashSet<Value> = HashSet::new(); // by operations that stay
         for (index, item) in side.items.iter().enumerate() {
             let weight = match (item.types.first(), item.op.constant()) {
-                (Some(ty), Some(constant)) => {
-                    Some(Weight { index, ty: *ty, form: Form::Stored(constant) })
-                }
+                (Some(ty), Some(constant)) => Some(Weight { index, ty: *ty, form: Form::Stored(constant) }),
                 (Some(ty), None) => {
                     let from = item.operands.iter().map(|value| side.weights.get(value).cloned());
                     let from = from.take(MAX_PARTS).collect::<Option<Vec<_>>>();
@@ -224,9 +222,8 @@ impl<'a> Side<'a> {
 
     /// Weights that are whole and not yet `paired`, in order, with their shapes as text.
     fn left(&self, paired: &HashSet<Value>) -> Vec<(Value, &Weight<'a>, String)> {
-        let whole = self.weights.iter().filter(|(value, _)| {
-            !self.parts.contains(value) && !paired.contains(value)
-        });
+        let whole =
+            self.weights.iter().filter(|(value, _)| !self.parts.contains(value) && !paired.contains(value));
         let shape = |weight: &Weight<'a>| match self.asset.tensor_type(weight.ty) {
             Some(tensor) => format!("{:?}", tensor.shape),
             None => self.asset.type_text(weight.ty).to_string(),
@@ -368,7 +365,9 @@ impl<'a> Matches<'_, 'a> {
             before: before.clone(),
             after: after.clone(),
             used_by: user.map(|item| item.op.name.to_string()),
-            location: user.and_then(|item| self.old.asset.location(item.op.location)).map(|at| at.to_string()),
+            location: user
+                .and_then(|item| self.old.asset.location(item.op.location))
+                .map(|at| at.to_string()),
             bytes,
         });
         true

@@ -181,8 +181,10 @@ impl<'a> Reader<'a> {
                 // neighbours of the result are far apart in the operand
                 let of = Self::new(asset, of, 8)?;
                 let inner = strides(&of.shape);
-                let strides = order.iter().map(|axis| inner.get(*axis).copied()).collect::<Option<Vec<_>>>()?;
-                let extents = order.iter().map(|axis| of.shape.get(*axis).copied()).collect::<Option<Vec<_>>>()?;
+                let strides =
+                    order.iter().map(|axis| inner.get(*axis).copied()).collect::<Option<Vec<_>>>()?;
+                let extents =
+                    order.iter().map(|axis| of.shape.get(*axis).copied()).collect::<Option<Vec<_>>>()?;
                 let mut axes = order.clone();
                 axes.sort_unstable();
                 if extents != shape || !axes.into_iter().eq(0..of.shape.len()) {
