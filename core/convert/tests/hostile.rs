@@ -310,7 +310,7 @@ fn numbers_that_cannot_be_compressed() {
     for value in [f32::NAN, f32::INFINITY] {
         let scratch = Scratch::model("nan");
         scratch.weights(&tensors(), value);
-        let error = scratch.import(&compressed()).err().expect("cannot be compressed");
+        let error = scratch.import(&compressed()).expect_err("cannot be compressed");
         assert_eq!(error.code(), "asset.source", "{error}");
         assert!(error.to_string().contains("model.embed_tokens.weight"), "{error}");
         assert!(scratch.left().is_empty(), "{:?}", scratch.left());
@@ -349,11 +349,11 @@ fn outputs_that_cannot_be() {
     }
     // no file can be made there, whoever asks
     if cfg!(target_os = "linux") {
-        let error = imported(&model, Path::new("/proc/self/model"), &options).err().expect("is read-only");
+        let error = imported(&model, Path::new("/proc/self/model"), &options).expect_err("is read-only");
         assert_eq!(error.code(), "asset.write", "{error}");
     }
     let long = ImportOptions { max_context: Some(129), ..options };
-    assert_eq!(scratch.import(&long).err().expect("was trained for less").code(), "convert.config");
+    assert_eq!(scratch.import(&long).expect_err("was trained for less").code(), "convert.config");
     assert_eq!(scratch.left(), before);
 }
 
