@@ -208,9 +208,11 @@ fn changed(operation: &OperationDifference, text: impl Fn(&OperationPlace) -> St
 }
 
 fn weight(weight: &ConstantDifference) -> Vec<String> {
-    let types = match weight.before_type == weight.after_type {
-        true => weight.before_type.clone(),
-        false => format!("{} → {}", weight.before_type, weight.after_type),
+    // of the same type, but unpacked, the second one goes on where the first one ends
+    let types = match weight.after_type.strip_prefix(&weight.before_type) {
+        Some("") => weight.before_type.clone(),
+        Some(rest) => format!("{} →{rest}", weight.before_type),
+        None => format!("{} → {}", weight.before_type, weight.after_type),
     };
     let (psnr, largest) = match &weight.numbers {
         None => ("not comparable".to_owned(), String::new()),
