@@ -179,3 +179,20 @@ fn a_table_and_its_values_are_the_same_numbers() {
         assert!(weight.compression_differs);
     }
 }
+
+#[test]
+fn shapes_of_one_repeated_number_end_soon() {
+    let filled = |value: f64| {
+        let mut asset = AssetBuilder::new();
+        let mut g = asset.function("main");
+        let y = g.filled(F32, &[1 << 20, 1 << 20], value).expect("is built");
+        g.output("y", y).expect("is built");
+        g.finish().expect("is built");
+        again(&asset.finish(Metadata::default()).expect("is built"))
+    };
+    assert!(compare(&filled(0.5), &filled(0.5)).same_program);
+    let found = compare(&filled(0.5), &filled(0.25));
+    let numbers = found.changed[0].constants[0].numbers.as_ref().expect("of one shape");
+    assert_eq!((numbers.different, numbers.max_abs), (1 << 40, 0.25));
+    assert!(numbers.psnr.is_some_and(|psnr| (psnr - 6.02).abs() < 0.01), "{numbers:?}");
+}

@@ -8,7 +8,8 @@ use super::operations::Pair;
 use super::weights::{Reader, Weight};
 use crate::error::ConvertError;
 
-/// Elements of the largest weights that are compared; shapes of one repeated number can claim any count.
+/// Elements of the largest weights that are compared one by one; where a part is one repeated number, a shape can
+/// claim any count.
 const MAX_ELEMENTS: u64 = 1 << 36;
 
 /// How far the elements of two weights are from each other, as real numbers. Pairs in which
@@ -64,8 +65,10 @@ pub(super) fn compare(
     let readers = Reader::new(before, ours, CHUNK).zip(Reader::new(after, theirs, CHUNK));
     let comparable =
         readers.filter(|(x, y)| x.shape() == y.shape() && x.element.is_complex() == y.element.is_complex());
-    let comparable = comparable.filter(|(x, _)| x.count() <= MAX_ELEMENTS);
-    let numbers = comparable.map(|(x, y)| numbers(x, y)).transpose()?;
+    let mut constants = ours.constants().into_iter().chain(theirs.constants());
+    let repeated = constants.all(|(_, _, constant)| constant.splat);
+    let comparable = comparable.filter(|(x, _)| repeated || x.count() <= MAX_ELEMENTS);
+    let numbers = comparable.map(|(x, y)| numbers(x, y, repeated)).transpose()?;
     if same_form && numbers.as_ref().is_some_and(|numbers| numbers.different == 0) {
         return Ok(None); // one is stored as a splat, or zeros of either sign
     }
@@ -123,12 +126,12 @@ fn same_bytes(before: &Asset, x: &ConstantRef, after: &Asset, y: &ConstantRef) -
     Ok(true)
 }
 
-/// Of two weights of the same shape.
-fn numbers(mut x: Reader<'_>, mut y: Reader<'_>) -> Result<Numbers, ConvertError> {
+/// Of two weights of the same shape. `repeated`: all elements of either are the same, so one pair tells of all.
+fn numbers(mut x: Reader<'_>, mut y: Reader<'_>, repeated: bool) -> Result<Numbers, ConvertError> {
     let mut found = Numbers::default();
     let (mut a, mut b) = (Vec::new(), Vec::new());
     let (mut squares, mut peak, mut finite) = (0f64, 0f64, 0u64);
-    let (mut at, count) = (0, x.count());
+    let (mut at, count) = (0, if repeated { x.count().min(1) } else { x.count() });
     while at < count {
         let end = count.min(at.saturating_add(CHUNK));
         x.read(at, end, &mut a)?;
@@ -147,6 +150,10 @@ fn numbers(mut x: Reader<'_>, mut y: Reader<'_>) -> Result<Numbers, ConvertError
             }
         }
         at = end;
+    }
+    if repeated {
+        found.different = found.different.saturating_mul(x.count());
+        found.nonfinite = found.nonfinite.saturating_mul(x.count());
     }
     found.mean_squared = if finite > 0 { squares / finite as f64 } else { 0.0 };
     let ratio = 10.0 * (peak * peak / found.mean_squared).log10();
