@@ -1,4 +1,4 @@
-//! `coreai-build`: makes, compresses and inspects assets.
+//! `coreai-build`: makes, changes and inspects assets.
 
 use std::process::ExitCode;
 
@@ -8,16 +8,22 @@ use clap::{Parser, Subcommand};
 mod bundle;
 #[path = "../build/compress.rs"]
 mod compress;
+#[path = "../build/diff.rs"]
+mod diff;
 #[path = "../build/import.rs"]
 mod import;
 #[path = "../build/inspect.rs"]
 mod inspect;
+#[path = "../build/merge.rs"]
+mod merge;
 #[path = "../build/progress.rs"]
 mod progress;
 #[path = "../build/quantity.rs"]
 mod quantity;
 #[path = "../build/source.rs"]
 mod source;
+#[path = "../build/strip.rs"]
+mod strip;
 #[path = "../table.rs"]
 mod table;
 
@@ -25,7 +31,7 @@ mod table;
 #[command(
     name = "coreai-build",
     version,
-    about = "Makes, compresses and inspects Core AI model assets (.aimodel)"
+    about = "Makes, changes and inspects Core AI model assets (.aimodel)"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -34,16 +40,22 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    Compress(compress::Compress),
     Import(import::Import),
+    Compress(compress::Compress),
+    Strip(strip::Strip),
+    Merge(merge::Merge),
+    Diff(diff::Diff),
     Inspect(inspect::Inspect),
 }
 
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
     let answer = match verb {
-        Verb::Compress(compress) => compress.run(),
         Verb::Import(import) => import.run(),
+        Verb::Compress(compress) => compress.run(),
+        Verb::Strip(strip) => strip.run(),
+        Verb::Merge(merge) => merge.run(),
+        Verb::Diff(diff) => diff.run(),
         Verb::Inspect(inspect) => inspect.run(),
     };
     match answer {

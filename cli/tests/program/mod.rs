@@ -1,4 +1,5 @@
-//! Running `coreai-run` on the repository's own assets.
+//! Running `coreai-run` and `coreai-build` on the repository's own assets.
+#![allow(dead_code)] // each test uses a part
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -38,6 +39,11 @@ impl Drop for Folder {
 pub fn run(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coreai-run"));
     command.args(arguments).env_remove("XDG_RUNTIME_DIR").output().unwrap()
+}
+
+/// `coreai-build`
+pub fn build(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_coreai-build")).args(arguments).output().unwrap()
 }
 
 /// What went to stdout, after an exit code of 0.

@@ -68,7 +68,9 @@ impl Checkpoint {
         }
     }
 
-    /// Compares the tensors with the configuration: each is there with its shape. Others leave with a note.
+    /// Compares the tensors with the configuration: each is there with its shape. Others leave with a note, unless
+    /// the model's numbers would be others with them: a bias that the configuration forgets, scales of a packing
+    /// that is not known.
     fn checked(mut self) -> Result<Self, ConvertError> {
         let mut tensors = BTreeMap::new();
         layout::tensors(&self.config, |name, shape| {
@@ -85,7 +87,17 @@ impl Checkpoint {
             }
         })?;
         let mut others = Skipped::new("are not used by this architecture, left out");
-        std::mem::take(&mut self.tensors).into_keys().for_each(|name| others.add(name));
+        for name in std::mem::take(&mut self.tensors).into_keys() {
+            if self.config.would_use(&name) {
+                let reason = format!(
+                    "is in the checkpoint, but models of type {} with this configuration do not use it; expected \
+                     a configuration that says so, or a checkpoint without it",
+                    self.config.architecture.model_type()
+                );
+                return Err(ConvertError::Tensor { name, reason });
+            }
+            others.add(name);
+        }
         self.notes.extend(others.note());
         self.tensors = tensors;
         Ok(self)

@@ -1,9 +1,11 @@
-//! What differs between two assets: their functions, operations and constants.
+//! What differs between two assets: their functions, operations and weights. Weights are compared as they are after
+//! unpacking, so that an asset and its compressed form show what was lost.
 
 mod align;
 mod constants;
 mod elements;
 mod operations;
+mod weights;
 
 use std::collections::BTreeMap;
 
@@ -59,13 +61,16 @@ pub struct FunctionDifference {
     pub composite: Option<Change<Option<String>>>,
     /// How often an operation occurs, where that differs; decomposition bodies do not count.
     pub op_counts: BTreeMap<String, Change<usize>>,
-    /// Operations that were added, removed or changed, in order; the first of them.
+    /// Operations that were added, removed or changed, in order, those that make weights last; the first of
+    /// them. An operation that unpacks a weight from constants is no operation of its own here: it and they
+    /// are in `constants`.
     pub operations: Vec<OperationDifference>,
     /// How many there are.
     pub operations_total: usize,
-    /// Pairs of constants with the same bytes and type.
+    /// Pairs of weights with the same values and types.
     pub constants_equal: usize,
-    /// Pairs of constants that differ, in order.
+    /// Pairs of weights that differ, in the order of their uses: constants, and what operations unpack from
+    /// constants.
     pub constants: Vec<ConstantDifference>,
 }
 
@@ -155,12 +160,12 @@ fn compare(
         constants_equal: 0,
         constants: Vec::new(),
     };
-    for pair in aligned.constants {
+    for pair in aligned.weights {
         match constants::compare(before, after, &pair)? {
             None => found.constants_equal += 1,
             Some(different) => found.constants.push(different),
         }
-        progress(pair.before.constant.range.end.saturating_sub(pair.before.constant.range.start));
+        progress(pair.bytes);
     }
     Ok(found)
 }

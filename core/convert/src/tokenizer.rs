@@ -7,7 +7,11 @@ mod pretokenizers;
 mod tests;
 
 use std::fs;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::checkpoint::bytes;
 use crate::error::ConvertError;
@@ -39,8 +43,28 @@ pub struct TokenizerFiles {
     files: Vec<(&'static str, Contents)>,
 }
 
+/// Whether a file is a tokenizer at all; what it holds is for those who run it. Read without holding it.
+fn outline(path: &Path) -> Result<(), ConvertError> {
+    #[derive(Deserialize)]
+    struct Outline {
+        #[serde(rename = "model")]
+        _model: IgnoredAny,
+    }
+    let file = || path.display().to_string();
+    let opened = fs::File::open(path)
+        .map_err(|error| ConvertError::File { path: file(), reason: error.to_string() })?;
+    match serde_json::from_reader::<_, Outline>(BufReader::new(opened)) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let reason = format!("{error}; expected what transformers' AutoTokenizer saves");
+            Err(ConvertError::Malformed { file: file(), what: "tokenizer".into(), reason })
+        }
+    }
+}
+
 impl TokenizerFiles {
-    /// The files of a checkpoint's folder. A [`ConvertError::File`] if it has no `tokenizer.json`.
+    /// The files of a checkpoint's folder. A [`ConvertError::File`] if it has no `tokenizer.json`, a
+    /// [`ConvertError::Malformed`] if that is none, a [`ConvertError::Limit`] for files that are too long.
     pub(crate) fn of_folder(folder: &Path) -> Result<Self, ConvertError> {
         let found = |name: &&'static str| {
             let path = folder.join(name);
@@ -56,6 +80,16 @@ impl TokenizerFiles {
                         .into(),
             });
         }
+        for (_, contents) in &files {
+            let Contents::File(path) = contents else { continue };
+            let file = || path.display().to_string();
+            let length = fs::metadata(path).map_or(0, |file| file.len());
+            if length > MAX_FILE_BYTES {
+                let what = "bytes of the file".into();
+                return Err(ConvertError::Limit { file: file(), what, value: length, limit: MAX_FILE_BYTES });
+            }
+        }
+        outline(&folder.join(NAMES[0]))?;
         Ok(Self { files })
     }
 

@@ -48,6 +48,27 @@ pub(crate) fn tensors<E>(
     Ok(())
 }
 
+/// Ends of the names of buffers that checkpoints hold and no model needs: rotary frequencies and causal masks
+/// follow from the configuration.
+const BUFFERS: [&str; 3] = ["rotary_emb.inv_freq", "masked_bias", "attn.bias"];
+
+impl Config {
+    /// Whether a tensor that the configuration does not ask for stands where the model computes: in one of its
+    /// layers, its last norm, its embedding or its head. The head of a tied model is the embedding, whatever else
+    /// is stored; layers after the last one predict further tokens.
+    pub(super) fn would_use(&self, name: &str) -> bool {
+        if BUFFERS.iter().any(|buffer| name.ends_with(buffer)) {
+            return false;
+        }
+        if let Some(rest) = name.strip_prefix("model.layers.") {
+            let layer = rest.split('.').next().and_then(|layer| layer.parse::<u64>().ok());
+            return layer.is_none_or(|layer| layer < self.layers);
+        }
+        let parts = ["model.norm.", "model.embed_tokens.", "lm_head."];
+        parts.iter().any(|part| name.starts_with(part)) && !(self.tied && name == "lm_head.weight")
+    }
+}
+
 /// Norms and attention of a layer.
 fn attention<E>(config: &Config, named: &mut impl FnMut(&str, &[u64]) -> Result<(), E>) -> Result<(), E> {
     let (hidden, head) = (config.hidden, config.head_dim);

@@ -41,7 +41,7 @@ impl Rows for Counting {
         let packing = self.packing.as_ref().expect("packed");
         let mask = (1u64 << packing.codes.element().bits()) - 1;
         let items = first * self.columns()..(first + count) * self.columns();
-        out.codes = items.clone().map(|at| (at * 7 & mask) as u8).collect();
+        out.codes = items.clone().map(|at| ((at * 7) & mask) as u8).collect();
         let blocks = items.start / packing.block..items.end / packing.block;
         out.scales = blocks.clone().map(|block| block as f32 + 0.1).collect();
         out.minimums =

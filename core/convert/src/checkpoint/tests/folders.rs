@@ -292,6 +292,26 @@ fn wrong_folders() {
     more.push(tensor("model.layers.0.self_attn.rotary_emb.inv_freq", &[2]));
     folder.write("model.safetensors", safetensors(&more));
     assert!(folder.open().unwrap().notes[0].contains("rotary_emb.inv_freq"));
+    for name in ["model.layers.1.self_attn.bias", "model.layers.2.mlp.up_proj.weight", "model.mtp.weight"] {
+        folder.write("model.safetensors", safetensors(&[&all[..], &[tensor(name, &[2])]].concat()));
+        assert!(folder.open().unwrap().notes[0].contains(name));
+    }
+    // what would change the numbers
+    for name in [
+        "model.layers.1.self_attn.o_proj.bias",
+        "model.layers.0.mlp.up_proj.weight_scale",
+        "model.layers.x.y",
+        "model.norm.bias",
+        "lm_head.bias",
+    ] {
+        folder.write("model.safetensors", safetensors(&[&all[..], &[tensor(name, &[8])]].concat()));
+        let error = error(&folder).to_string();
+        assert!(error.contains(name) && error.contains("do not use it"), "{error}");
+    }
+    folder.write("model.safetensors", safetensors(&all));
+    folder.write("tokenizer.json", r#"{"version": "1.0"}"#);
+    assert!(error(&folder).to_string().contains("missing field `model`"), "{}", error(&folder));
+    folder.write("tokenizer.json", r#"{"model": {}}"#);
     folder.write("generation_config.json", r#"{"eos_token_id": [3, 4]}"#);
     assert_eq!(folder.open().unwrap().config.eos, [3, 4]);
     fs::remove_file(folder.path().join("tokenizer.json")).unwrap();

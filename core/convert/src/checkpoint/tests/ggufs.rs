@@ -259,7 +259,8 @@ fn refusals() {
     assert!(extra("blk.0.ssm_a", &[2]).contains("\"blk.0.ssm_a\": is not known"));
     assert!(extra("blk.0.ssm_a.weight", &[2]).contains("is not known"));
     assert!(extra("blk.x.attn_q.weight", &[2]).contains("is not known"));
-    assert!(extra("blk.0.attn_q_norm.weight", &[4]).contains("is in the file, but not in models"));
+    assert!(extra("blk.0.attn_q_norm.weight", &[4]).contains("do not use it"));
+    assert!(extra("blk.2.attn_q.weight", &[8, 8]).contains("is in the file, but not in models"));
     assert!(extra("rope_freqs.weight", &[3]).contains("expected [2]"));
     let damaged = |change: &dyn Fn(&mut Tensor)| {
         let mut changed = stored.clone();

@@ -24,7 +24,7 @@ impl Folder {
     pub fn model(name: &str, config: &Value) -> Self {
         let folder = Self::new(name);
         folder.write("config.json", config.to_string());
-        folder.write("tokenizer.json", "{}");
+        folder.write("tokenizer.json", r#"{"model": {}}"#);
         folder
     }
 
