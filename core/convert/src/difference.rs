@@ -5,6 +5,7 @@ mod align;
 mod constants;
 mod elements;
 mod operations;
+mod pairs;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -149,7 +150,7 @@ fn compare(
     other: &Function,
     progress: &mut dyn FnMut(u64),
 ) -> Result<FunctionDifference, ConvertError> {
-    let aligned = operations::align(before, function, after, other);
+    let aligned = pairs::align(before, function, after, other);
     let mut found = FunctionDifference {
         name: function.name.clone(),
         signature: change(signature(before, function), signature(after, other)),

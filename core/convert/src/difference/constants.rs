@@ -4,7 +4,7 @@ use coreai_asset::{Asset, ConstantRef};
 use serde::Serialize;
 
 use super::elements::{CHUNK, read};
-use super::operations::Pair;
+use super::pairs::Pair;
 use super::weights::{Reader, Weight};
 use crate::error::ConvertError;
 
