@@ -20,6 +20,8 @@ mod merge;
 mod progress;
 #[path = "../build/quantity.rs"]
 mod quantity;
+#[path = "../build/selection.rs"]
+mod selection;
 #[path = "../build/source.rs"]
 mod source;
 #[path = "../build/strip.rs"]

@@ -5,18 +5,17 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use coreai_asset::{Asset, Locations, WriteOptions};
-use coreai_convert::ConvertError;
 use coreai_convert::compress::{
     Compressed, CompressedWeight, CompressionReport, CompressionTotals, Outcome, compress,
 };
-use coreai_convert::quantize::{Pattern, Scheme, Schemes, Selection};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::bundle::{Bundle, Named};
+use crate::progress::Bytes;
 use crate::quantity::bytes;
+use crate::selection::{Exceptions, Preset, warn_of_idle_patterns};
 use crate::table::Table;
 
 const EXAMPLES: &str = "\
@@ -42,27 +41,6 @@ pub struct Compress {
     /// w8: int8 per output channel; w4: int4 in blocks of 32, convolutions as w8
     #[arg(long, value_enum, default_value = "w4")]
     preset: Preset,
-    /// Tables of token vectors, also where they are the output head too
-    #[arg(long, value_enum, value_name = "SCHEME")]
-    embedding: Option<Choice>,
-    /// The output head, where it is a weight of its own
-    #[arg(long, value_enum, value_name = "SCHEME")]
-    head: Option<Choice>,
-    /// Other factors of matrix products
-    #[arg(long, value_enum, value_name = "SCHEME")]
-    linear: Option<Choice>,
-    /// Kernels of convolutions; w4 is for those of one pixel, others become w8
-    #[arg(long, value_enum, value_name = "SCHEME")]
-    conv: Option<Choice>,
-    /// Matrices that a router picks from
-    #[arg(long, value_enum, value_name = "SCHEME")]
-    expert: Option<Choice>,
-    /// Only weights whose whole name matches; repeatable
-    #[arg(long, value_name = "GLOB")]
-    include: Vec<String>,
-    /// Never weights whose whole name matches; repeatable, wins over --include
-    #[arg(long, value_name = "GLOB")]
-    exclude: Vec<String>,
     /// List what would be done; nothing is computed or written
     #[arg(long)]
     dry_run: bool,
@@ -75,29 +53,8 @@ pub struct Compress {
     /// Print JSON (with a schema_version)
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Preset {
-    W8,
-    W4,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Choice {
-    W8,
-    W4,
-    None,
-}
-
-impl Choice {
-    fn scheme(self) -> Option<Scheme> {
-        match self {
-            Self::W8 => Some(Scheme::W8),
-            Self::W4 => Some(Scheme::W4),
-            Self::None => None,
-        }
-    }
+    #[command(flatten)]
+    exceptions: Exceptions,
 }
 
 /// What is printed as JSON.
@@ -124,9 +81,11 @@ impl Compress {
         let asset = Asset::open(&path).map_err(|error| Named::new(&path, error))?;
         let before = asset.source().len();
         let packed = asset.summary().compression.iter().map(|class| class.weights).sum();
-        let selection = self.selection()?;
+        let selection = self.exceptions.selection(self.preset)?;
         let compressed = compress(asset, &selection).map_err(|error| Named::new(&path, error))?;
-        self.warn_of_idle_patterns(&compressed.report(), &selection);
+        let names = compressed.report();
+        let names = names.weights.iter().map(|weight| weight.name.as_str());
+        warn_of_idle_patterns(&selection, names, "--dry-run lists them");
         let output = self.output.as_deref().filter(|_| !self.dry_run);
         let after = output.map(|output| self.write(&compressed, bundle.as_ref(), output)).transpose()?;
         let report = compressed.report();
@@ -153,46 +112,10 @@ impl Compress {
         let locations = if self.strip_locations { Locations::Strip } else { Locations::Keep };
         let options = WriteOptions { locations, replace: self.force };
         let Some(bundle) = bundle else { return save(compressed, output, &options) };
-        let bits = match self.preset {
-            Preset::W8 => "8bit",
-            Preset::W4 => "4bit",
-        };
+        let bits = self.preset.compression();
         let changed = compressed.report().totals().compressed > 0;
         let changes = changed.then(|| ("compression", serde_json::Value::from(bits)));
         bundle.write(output, self.force, changes.as_slice(), |to| save(compressed, to, &options))
-    }
-
-    fn selection(&self) -> Result<Selection, Box<dyn Error>> {
-        let preset = match self.preset {
-            Preset::W8 => Schemes::W8,
-            Preset::W4 => Schemes::W4,
-        };
-        let choose = |choice: Option<Choice>, scheme| choice.map_or(scheme, Choice::scheme);
-        let schemes = Schemes {
-            embedding: choose(self.embedding, preset.embedding),
-            head: choose(self.head, preset.head),
-            linear: choose(self.linear, preset.linear),
-            conv: choose(self.conv, preset.conv),
-            expert: choose(self.expert, preset.expert),
-        };
-        let patterns = |texts: &[String]| -> Result<Vec<Pattern>, ConvertError> {
-            texts.iter().map(|text| Pattern::new(text)).collect()
-        };
-        Ok(Selection { include: patterns(&self.include)?, exclude: patterns(&self.exclude)?, schemes })
-    }
-
-    /// A pattern that matches nothing is most likely a mistake.
-    fn warn_of_idle_patterns(&self, report: &CompressionReport, selection: &Selection) {
-        for (option, patterns) in [("--include", &selection.include), ("--exclude", &selection.exclude)] {
-            for pattern in patterns {
-                if !report.weights.iter().any(|weight| pattern.matches(&weight.name)) {
-                    eprintln!(
-                        "warning: {option} {:?} matches no weight; --dry-run lists them",
-                        pattern.as_str()
-                    );
-                }
-            }
-        }
     }
 
     /// `files`: bytes of `main.mlirb` before and after.
@@ -217,20 +140,15 @@ impl Compress {
     }
 }
 
-/// Writes the asset under a bar on stderr; indicatif draws none where stderr is no terminal. Gives the bytes of
-/// `main.mlirb`.
+/// Writes the asset under a bar. Gives the bytes of `main.mlirb`.
 fn save(compressed: &Compressed, to: &Path, options: &WriteOptions) -> Result<u64, Box<dyn Error>> {
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {elapsed}") {
-        bar.set_style(style);
-    }
+    let bar = Bytes::new("compressing", Some(0));
     let mut size = 0;
     let saved = compressed.asset.save(to, options, &mut |done, total| {
         size = total;
-        bar.set_length(total);
-        bar.set_position(done);
+        bar.set(done, total);
     });
-    bar.finish_and_clear();
+    drop(bar);
     saved.map_err(|error| Named::new(to, error))?;
     Ok(size)
 }

@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use coreai_asset::{Asset, ElementType};
-use coreai_convert::quantize::Selection;
 use coreai_convert::{Checkpoint, ImportOptions, ImportReport, PRODUCER, Phase, import};
 
 use crate::bundle::asset_path;
 use crate::progress::Bytes;
 use crate::quantity::{bytes, grouped};
+use crate::selection::{Exceptions, Preset, warn_of_idle_patterns};
 use crate::source::Source;
 use crate::table::Table;
 
@@ -29,7 +29,7 @@ Architectures: llama (smollm), mistral, qwen2, qwen3, gemma3 (text), phi3, mixtr
 
 Examples:
   coreai-build import SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2
-  coreai-build import ~/models/Qwen3-0.6B -o qwen3-0.6b-w4 --compress w4
+  coreai-build import ~/models/Qwen3-0.6B -o qwen3-0.6b-w4 --compress w4 --embedding w8
   coreai-build import hf:Qwen/Qwen3-0.6B -o qwen3-0.6b --dtype bf16 --max-context 4096
   coreai-build import model.gguf -o model --json | jq .bits_per_weight
   coreai-run smollm2 --prompt \"What is the capital of France?\"";
@@ -70,6 +70,8 @@ pub struct Import {
     /// Print nothing on stdout but the bundle's folder
     #[arg(long)]
     print_path: bool,
+    #[command(flatten)]
+    exceptions: Exceptions,
 }
 
 /// Element types of decoders.
@@ -78,15 +80,6 @@ enum Dtype {
     F16,
     Bf16,
     F32,
-}
-
-/// Compression presets.
-#[derive(Clone, Copy, ValueEnum)]
-enum Preset {
-    /// int8, one scale per output channel
-    W8,
-    /// int4, one scale for 32 weights, embedding and head included
-    W4,
 }
 
 impl Import {
@@ -105,10 +98,12 @@ impl Import {
         let path = source.locate(self.offline)?;
         let started = Instant::now();
         let checkpoint = Checkpoint::open(&path)?;
-        let (selection, compression) = match self.compress {
-            None => (None, None),
-            Some(Preset::W8) => (Some(Selection::W8), Some("8bit".to_owned())),
-            Some(Preset::W4) => (Some(Selection::W4), Some("4bit".to_owned())),
+        let selection = match self.compress {
+            Some(preset) => Some(self.exceptions.selection(preset)?),
+            None if self.exceptions.is_empty() => None,
+            None => {
+                return Err("what is compressed needs a preset to differ from: --compress w8 or w4".into());
+            }
         };
         let options = ImportOptions {
             element: self.dtype.map(|dtype| match dtype {
@@ -116,8 +111,8 @@ impl Import {
                 Dtype::Bf16 => ElementType::BF16,
                 Dtype::F32 => ElementType::F32,
             }),
-            selection,
-            compression,
+            selection: selection.clone(),
+            compression: self.compress.map(|preset| preset.compression().to_owned()),
             max_context: self.max_context,
             source: source.described(),
             replace: self.force || there,
@@ -128,6 +123,10 @@ impl Import {
             bar.set(done, total);
         })?;
         drop(bar);
+        if let Some(selection) = &selection {
+            let names = report.weights.iter().map(|weight| weight.name.as_str());
+            warn_of_idle_patterns(selection, names, "--weights lists them");
+        }
         let seconds = started.elapsed().as_secs_f64();
         let mut out = io::stdout().lock();
         let written = if self.json {
