@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Form, Scales};
+use super::{AHEAD, CACHE_LINE, Form, Scales};
 
 type V = __m256;
 const LANES: usize = 8;

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use coreai_asset::ElementType;
 
 use super::super::quantized::scale_bytes;
-use super::{AHEAD, Form, Minimums, Scales};
+use super::{AHEAD, CACHE_LINE, Form, Minimums, Scales};
 
 type V = __m512;
 const LANES: usize = 16;

@@ -53,7 +53,7 @@ const CACHE_LINE: usize = 64;
 const AHEAD: usize = 4096;
 
 /// Most elements that [`dot_codes`] multiplies by one scale.
-pub(super) const UNIT: usize = 128;
+pub(super) const UNIT: usize = 64;
 
 /// How codes become numbers: a code of `bits` bits stands for `(code ^ flip) − bias`, or where
 /// `table_only` is set only for its entry of `table`.
@@ -519,25 +519,45 @@ macro_rules! kernels {
             out: &mut [f32],
         ) {
             let reader = reader::<B>(form);
+            // SAFETY: `super::dot_codes` asserted that codes and scales cover all rows.
+            unsafe {
+                match scales.unit() {
+                    16 => code_rows::<B, 16>(x, codes, &reader, scales, k, out),
+                    32 => code_rows::<B, 32>(x, codes, &reader, scales, k, out),
+                    _ => code_rows::<B, { super::UNIT }>(x, codes, &reader, scales, k, out),
+                }
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn code_rows<const B: u8, const U: usize>(
+            x: &[f32],
+            codes: &[u8],
+            reader: &Reader,
+            scales: &Scales,
+            k: usize,
+            out: &mut [f32],
+        ) {
             let mut row = 0;
             while row < out.len() {
-                // SAFETY: `super::dot_codes` asserted that codes and scales cover all rows.
+                // SAFETY: as for `dot_codes`.
                 unsafe {
                     if out.len() - row >= 4 {
-                        code_rows::<B, 4>(x, codes, &reader, scales, k, row, &mut out[row..row + 4]);
+                        some_rows::<B, U, 4>(x, codes, reader, scales, k, row, &mut out[row..row + 4]);
                         row += 4;
                     } else {
-                        code_rows::<B, 1>(x, codes, &reader, scales, k, row, &mut out[row..row + 1]);
+                        some_rows::<B, U, 1>(x, codes, reader, scales, k, row, &mut out[row..row + 1]);
                         row += 1;
                     }
                 }
             }
         }
 
-        /// `R` rows from `row` on at once, so that activations are loaded once.
+        /// `R` rows from `row` on at once, so that activations are loaded once; units of `U` elements.
         #[inline]
         #[target_feature(enable = $features)]
-        unsafe fn code_rows<const B: u8, const R: usize>(
+        unsafe fn some_rows<const B: u8, const U: usize, const R: usize>(
             x: &[f32],
             codes: &[u8],
             reader: &Reader,
@@ -549,46 +569,45 @@ macro_rules! kernels {
             // Elements whose scales are widened at once: a multiple of every unit.
             const DEPTH: usize = 1024;
             let bits = if B > 8 { 8 } else { usize::from(B) };
-            let unit = scales.unit();
+            // Every multiple of 8 codes ends at a byte, and so does a row.
+            let bytes = |codes: usize| codes / 8 * bits;
             // Units that fill a cache line, less what is left over.
-            let line = (CACHE_LINE * 8 / (unit * bits)).max(1);
+            let line = (CACHE_LINE / bytes(U)).max(1);
+            let start = codes.as_ptr().wrapping_add(row * bytes(k));
             let mut factors = [[0f32; DEPTH / 16]; R];
             // SAFETY: indices stay below k, and codes have as many bits in every row.
             unsafe {
                 let mut acc = [zero(); R];
                 for from in (0..k).step_by(DEPTH) {
-                    let units = DEPTH.min(k - from) / unit;
+                    let units = DEPTH.min(k - from) / U;
                     // Scales of short rows are widened together.
-                    let pitch = if units * unit == k { units } else { DEPTH / 16 };
+                    let pitch = if units * U == k { units } else { DEPTH / 16 };
                     let factors = factors.as_flattened_mut();
                     if pitch == units {
-                        scales.of_units(row * k, unit, &mut factors[..R * units]);
+                        scales.of_units(row * k, U, &mut factors[..R * units]);
                     } else {
                         for (r, factors) in factors.chunks_exact_mut(pitch).enumerate() {
-                            scales.of_units((row + r) * k + from, unit, &mut factors[..units]);
+                            scales.of_units((row + r) * k + from, U, &mut factors[..units]);
                         }
                     }
+                    let factors = &factors[..(R - 1) * pitch + units];
                     for u in 0..units {
-                        let at = from + u * unit;
+                        let at = from + u * U;
                         if u.is_multiple_of(line) {
                             for r in 0..R {
-                                let p = codes.as_ptr().wrapping_add(((row + r) * k + at) * bits / 8 + AHEAD);
-                                prefetch(p);
-                                if unit * bits > CACHE_LINE * 8 {
-                                    prefetch(p.wrapping_add(CACHE_LINE));
-                                }
+                                prefetch(start.wrapping_add(r * bytes(k) + bytes(at) + AHEAD));
                             }
                         }
                         let mut part = [zero(); R];
-                        for i in (at..at + unit).step_by(LANES) {
-                            let x = load(x.as_ptr().add(i));
+                        for v in 0..U / LANES {
+                            let x = load(x.as_ptr().add(at + v * LANES));
                             for (r, part) in part.iter_mut().enumerate() {
-                                let p = codes.as_ptr().add(((row + r) * k + i) * bits / 8);
+                                let p = start.add(r * bytes(k) + bytes(at) + bytes(v * LANES));
                                 *part = fma(code_numbers::<B>(p, reader), x, *part);
                             }
                         }
                         for (r, acc) in acc.iter_mut().enumerate() {
-                            *acc = fma(part[r], splat(factors[r * pitch + u]), *acc);
+                            *acc = fma(part[r], splat(*factors.get_unchecked(r * pitch + u)), *acc);
                         }
                     }
                 }
