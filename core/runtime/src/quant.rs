@@ -2,7 +2,8 @@
 //!
 //! A weight is cut into segments of whole outermost rows so that each fits a storage binding. One
 //! segment holds, one after the other and each padded to 4 bytes: codes (a dense bit stream as in
-//! the asset), scales, zeros (one byte each), mins.
+//! the asset), scales, zeros (one byte each), mins. A zero point that all blocks share and a table of
+//! what codes stand for are part of the format.
 
 use coreai_asset::ElementType;
 

@@ -218,6 +218,11 @@ impl Draw<'_> {
         }
     }
 
+    /// Whether the draw asks for types only, with the choices of its element types made.
+    pub fn probes(&self) -> bool {
+        !self.views
+    }
+
     /// No spicier elements than these, from here on.
     pub fn at_most(&mut self, spice: Spice) {
         if self.spice > spice {
