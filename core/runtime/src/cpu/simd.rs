@@ -581,9 +581,10 @@ macro_rules! kernels {
                 for from in (0..k).step_by(DEPTH) {
                     let units = DEPTH.min(k - from) / U;
                     // Scales of short rows are widened together.
-                    let pitch = if units * U == k { units } else { DEPTH / 16 };
+                    let whole = units * U == k;
+                    let pitch = if whole { units } else { DEPTH / 16 };
                     let factors = factors.as_flattened_mut();
-                    if pitch == units {
+                    if whole {
                         scales.of_units(row * k, U, &mut factors[..R * units]);
                     } else {
                         for (r, factors) in factors.chunks_exact_mut(pitch).enumerate() {

@@ -96,7 +96,15 @@ fn every_instruction_set_reads_the_same_codes() {
                 assert!(bits > 4);
                 continue;
             };
-            for (k, block, rows) in [(16, 16, 1), (48, 48, 5), (2080, 32, 6), (320, 320, 4), (256, 256, 3)] {
+            for (k, block, rows) in [
+                (16, 16, 1),
+                (48, 48, 5),
+                (2080, 32, 6),
+                (2064, 16, 5),
+                (2048, 16, 4),
+                (320, 320, 4),
+                (256, 256, 3),
+            ] {
                 // No byte behind the codes may be read.
                 let codes: Vec<u8> = (0..rows * k * bits / 8).map(|i| (i * 89 + 17) as u8).collect();
                 let mut numbers = vec![0.0; rows * k];
