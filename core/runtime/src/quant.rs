@@ -2,7 +2,8 @@
 //!
 //! A weight is cut into segments of whole outermost rows so that each fits a storage binding. One
 //! segment holds, one after the other and each padded to 4 bytes: codes (a dense bit stream as in
-//! the asset), scales, zeros (one byte each), mins.
+//! the asset), scales, zeros (one byte each), mins. A zero point that all blocks share and a table of
+//! what codes stand for are part of the format.
 
 use coreai_asset::ElementType;
 
@@ -29,7 +30,7 @@ impl QuantFormat {
         match self.code {
             ElementType::SI8 | ElementType::UI8 => 8,
             ElementType::UI6 => 6,
-            ElementType::SI4 | ElementType::UI4 => 4,
+            ElementType::SI4 | ElementType::UI4 | ElementType::F4E2M1FN => 4,
             ElementType::UI3 => 3,
             ElementType::SI2 | ElementType::UI2 => 2,
             _ => 1,
@@ -48,7 +49,11 @@ impl QuantFormat {
 
     /// Bytes of one scale.
     pub fn scale_bytes(&self) -> u64 {
-        if self.scale == ElementType::F32 { 4 } else { 2 }
+        match self.scale {
+            ElementType::F32 => 4,
+            ElementType::F8E8M0FN => 1,
+            _ => 2,
+        }
     }
 
     /// Extents of the scale tensor.

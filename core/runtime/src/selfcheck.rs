@@ -17,7 +17,7 @@ use crate::gpu::{GpuConstants, GpuDevice, GpuLayout, GpuState, OutputWant};
 use crate::plan::{Plan, Port, SymbolSource};
 use crate::planner::Planned;
 use crate::report::ReportEntry;
-use crate::step::{BufferId, Kernel, Kind, Role, Step, Storage};
+use crate::step::{BufferId, Kernel, Kind, Meaning, Role, Step, Storage};
 use crate::words;
 
 /// Extents of inputs and of states in a case.
@@ -127,7 +127,14 @@ fn family(plan: &Plan, step: &Step) -> String {
     let text = format!("{:?}", step.kernel);
     let name: String = text.chars().take_while(|c| c.is_alphanumeric()).collect();
     let storage = |s: &Storage| match s {
-        Storage::Quant(q) => format!("{}x{:?}", q.code.name(), q.scale.name()),
+        Storage::Quant(q) => {
+            let meaning = match q.meaning {
+                Meaning::Plain => "",
+                Meaning::Less(_) => " less",
+                Meaning::Table(_) => " table",
+            };
+            format!("{}x{:?}{meaning}", q.code.name(), q.scale.name())
+        }
         other => format!("{other:?}"),
     };
     let mut storages: Vec<String> = step.reads.iter().map(|v| storage(&plan.buffer(v).storage)).collect();

@@ -45,20 +45,47 @@ pub enum Storage {
     Quant(Arc<QuantFormat>),
 }
 
+/// What a code of a compressed weight stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Meaning {
+    /// Its own number.
+    Plain,
+    /// Its number less this one: a zero point that all blocks share.
+    Less(i16),
+    /// Half its entry of this table, which has one for every code.
+    Table(Arc<[i16]>),
+}
+
+impl Meaning {
+    /// The number that a code stands for; `code` is sign-extended where its type is signed.
+    pub fn value(&self, code: i32) -> f32 {
+        match self {
+            Meaning::Plain => code as f32,
+            Meaning::Less(zero) => (code - i32::from(*zero)) as f32,
+            Meaning::Table(halves) => {
+                let entry = usize::try_from(code).ok().and_then(|code| halves.get(code));
+                entry.map_or(0.0, |half| f32::from(*half) * 0.5)
+            }
+        }
+    }
+}
+
 /// `blockwise_shift_scale` over constant data: `scale * (code - zero) + min`, with one scale, zero
-/// and min per block. Row-major over `dims`.
+/// and min per block, and for `code` what it means. Row-major over `dims`.
 ///
 /// Parts follow each other in one device buffer: codes, scales, zeros, mins, each padded to a
 /// multiple of 4 bytes, per segment of `segment_rows` outermost rows (see [`QuantFormat::parts`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QuantFormat {
-    /// Element type of the codes: integers of 1–8 bits.
+    /// Element type of the codes: integers of 1–8 bits, or F4E2M1 through a table.
     pub code: ElementType,
+    /// What the codes stand for.
+    pub meaning: Meaning,
     /// Extents of the data. Row-major; `dims[0]` is the row axis.
     pub dims: Vec<u64>,
     /// Block extent per axis: `dims[i] / scale.dims[i]`.
     pub blocks: Vec<u64>,
-    /// Scale element type: F16, BF16 or F32.
+    /// Scale element type: F16, BF16 or F32, or F8E8M0 where there is no minimum.
     pub scale: ElementType,
     /// Zero point stored like the codes but one byte each (absent when it is constantly 0).
     pub zero: bool,

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Scales;
+use super::{AHEAD, CACHE_LINE, Form, Scales};
 
 type V = __m256;
 const LANES: usize = 8;
@@ -33,6 +33,7 @@ primitive!(total(v: V) -> f32 {
     let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
     _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)))
 });
+primitive!(prefetch(p: *const u8) { _mm_prefetch::<_MM_HINT_T0>(p.cast()) });
 primitive!(load_f16(p: *const u8) -> V { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) });
 primitive!(save_f16(p: *mut u8, v: V) {
     _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v))
@@ -45,23 +46,73 @@ primitive!(load_u8(p: *const u8) -> V { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(
 
 kernels!("avx2,fma,f16c");
 
+/// What [`code_numbers`] keeps in registers.
+struct Reader {
+    bytes: __m256i,
+    shifts: __m256i,
+    mask: __m256i,
+    flip: __m256i,
+    bias: V,
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn reader<const B: u8>(form: &Form) -> Reader {
+    let (bytes, shifts) = const { places(B as usize) };
+    // Bytes that are extended with their sign need not be made to count from 0.
+    let bias = if B > 8 { form.less } else { form.bias };
+    // SAFETY: the arrays are as long as a vector.
+    unsafe {
+        Reader {
+            bytes: _mm256_loadu_si256(bytes.as_ptr().cast()),
+            shifts: _mm256_loadu_si256(shifts.as_ptr().cast()),
+            mask: _mm256_set1_epi32((1 << form.bits) - 1),
+            flip: _mm256_set1_epi32(form.flip as i32),
+            bias: splat(bias),
+        }
+    }
+}
+
+/// The numbers of 8 codes; reads no byte beyond them.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn code_numbers<const B: u8>(p: *const u8, reader: &Reader) -> V {
+    // SAFETY: 8 codes from `p` on, a byte for each bit of one, exist.
+    unsafe {
+        let half = |at: usize| u64::from(p.add(at).cast::<u16>().read_unaligned());
+        let bytes = match B {
+            8 => return _mm256_sub_ps(load_u8(p), reader.bias),
+            9 => return load_i8(p),
+            10 => return _mm256_sub_ps(load_i8(p), reader.bias),
+            1 => u64::from(p.read()),
+            2 => half(0),
+            3 => half(0) | u64::from(p.add(2).read()) << 16,
+            4 => half(0) | half(2) << 16,
+            _ => half(0) | half(2) << 16 | half(4) << 32,
+        };
+        let spread = _mm256_shuffle_epi8(_mm256_set1_epi64x(bytes as i64), reader.bytes);
+        let codes = _mm256_and_si256(_mm256_srlv_epi32(spread, reader.shifts), reader.mask);
+        _mm256_sub_ps(_mm256_cvtepi32_ps(_mm256_xor_si256(codes, reader.flip)), reader.bias)
+    }
+}
+
 /// Activations in groups of 64: lane `l` of vector `j` is element `8 l + j`. Rows of `k` codes and
 /// of `k / block` scales follow each other.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn dot4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales, k: usize, out: &mut [f32]) {
+pub unsafe fn dot4(x: &[f32], codes: &[u8], form: &Form, scales: &Scales, k: usize, out: &mut [f32]) {
     for (row, out) in out.iter_mut().enumerate() {
         // SAFETY: `super::dot4` asserted that x covers all groups, and codes and scales all rows.
-        *out = unsafe { row4(x, &codes[row * k / 2..(row + 1) * k / 2], signed, scales, row * k) };
+        *out = unsafe { row4(x, &codes[row * k / 2..(row + 1) * k / 2], form, scales, row * k) };
     }
 }
 
 /// One row, which begins at element `start`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn row4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales, start: usize) -> f32 {
-    // (code ^ 8) − 8 sign-extends four bits; the subtraction is folded into the integers.
-    let (flip, bias) = if signed { (0x8888_8888u32, 8) } else { (0, 0) };
-    let (flip, bias) = (_mm256_set1_epi32(flip as i32), _mm256_set1_epi32(bias));
+unsafe fn row4(x: &[f32], codes: &[u8], form: &Form, scales: &Scales, start: usize) -> f32 {
+    let flip = _mm256_set1_epi32((form.flip * 0x1111_1111) as i32);
+    // An integer of few bits.
+    let bias = _mm256_set1_epi32(form.bias as i32);
     let nibble = _mm256_set1_epi32(15);
     let k = codes.len() * 2;
     // SAFETY: as for `dot4`.

@@ -6,7 +6,7 @@ use super::gemm::Finish;
 use super::matmul::Columns;
 use super::memory::{Data, grow};
 use super::quantized::{Quantized, scale_bytes};
-use super::simd::{self, Scales};
+use super::simd::{self, Form, Minimums, Scales};
 use super::{Fault, threads};
 
 /// Most rows of A; with more, packing B pays.
@@ -15,7 +15,7 @@ pub(super) const MAX_ROWS: usize = 12;
 /// Elements of a result computed by one task, at most.
 const TASK: usize = 128;
 
-/// Most rows of 4-bit codes multiplied by one call.
+/// Most rows of codes multiplied by one call.
 const TOGETHER: usize = 16;
 
 /// Extents and operands.
@@ -32,10 +32,8 @@ pub(super) struct Rows<'a> {
 enum Method<'a> {
     /// Contiguous along k.
     Plain(&'a [u8], ElementType),
-    /// One code per byte; whole rows of the compressed weight.
-    Codes8(Quantized<'a>),
-    /// Two codes per byte; whole rows.
-    Codes4(Quantized<'a>),
+    /// Whole rows of the compressed weight; with `paired`, two codes per byte by [`simd::dot4`].
+    Codes { q: Quantized<'a>, form: Form, paired: bool },
     /// Loaded into scratch memory first.
     Load,
 }
@@ -49,10 +47,10 @@ impl<'a> Method<'a> {
             Data::BF16(bytes) if along => Method::Plain(bytes, ElementType::BF16),
             Data::Quant(q) if along && !q.codes.splat && q.row() == k && aligned(weight, k) => {
                 let block = if q.scale.splat { k } else { q.block() };
-                if q.bits == 8 && (block % 16 == 0 || block == k) {
-                    Method::Codes8(q)
-                } else if q.bits == 4 && !q.codes.unpacked && simd::dot4_takes(k, block) {
-                    Method::Codes4(q)
+                let Some(form) = q.form() else { return Method::Load };
+                let paired = q.bits == 4 && form.is_fast() && simd::dot4_takes(k, block);
+                if paired || simd::dot_codes_takes(k, block) {
+                    Method::Codes { q, form, paired }
                 } else {
                     Method::Load
                 }
@@ -97,11 +95,11 @@ pub(super) fn matvec(
         return Ok(());
     }
     let methods = [Method::new(&weights[0], k), Method::new(&weights[weights.len() - 1], k)];
-    let four = methods.iter().any(|method| matches!(method, Method::Codes4(_)));
-    let padded = if four { k.next_multiple_of(simd::dot4_order().0) } else { 0 };
-    // All weights have one format; blocks matter only where zero points or minimums are subtracted.
+    let paired = methods.iter().any(|method| matches!(method, Method::Codes { paired: true, .. }));
+    let padded = if paired { k.next_multiple_of(simd::dot4_order().0) } else { 0 };
+    // All weights have one format; blocks matter only where each has a zero point or minimum.
     let block = match methods[0] {
-        Method::Codes8(q) | Method::Codes4(q) if q.zero.is_some() || q.min.is_some() => q.block(),
+        Method::Codes { q, .. } if q.zero.is_some() || q.min.is_some() => q.block(),
         _ => 0,
     };
     let blocks = k.checked_div(block).unwrap_or(0);
@@ -112,7 +110,7 @@ pub(super) fn matvec(
     let block_sums: &mut [f32] = bytemuck::cast_slice_mut(block_sums);
     for line in 0..lines {
         let x = &x[line * k..(line + 1) * k];
-        if four {
+        if paired {
             reorder(x, &mut reordered[line * padded..(line + 1) * padded]);
         }
         for (sum, x) in block_sums[line * blocks..].iter_mut().zip(x.chunks(block.max(1))).take(blocks) {
@@ -200,19 +198,7 @@ impl Activations<'_> {
                     }
                 }
             }
-            Method::Codes8(q) => {
-                let rows = RowScales::new(q, k);
-                for (j, out) in columns {
-                    let codes = &q.codes.bytes[at(j)..at(j) + k];
-                    let first = rows.first(at(j));
-                    let scales = rows.scales(first, 1);
-                    for (i, o) in out.iter_mut().enumerate() {
-                        let sum = simd::dot8(x(i), codes, rows.signed, &scales);
-                        *o = (sum + self.correction(q, first, k, line + i)).to_bits();
-                    }
-                }
-            }
-            Method::Codes4(q) => {
+            Method::Codes { q, form, paired } => {
                 let rows = RowScales::new(q, k);
                 // Rows that follow each other, with their scales, are multiplied together.
                 let together =
@@ -221,14 +207,23 @@ impl Activations<'_> {
                 for (group, out) in out.chunks_mut(together * m).enumerate() {
                     let (count, at) = (out.len() / m, at(group * together));
                     let first = rows.first(at);
-                    let codes = &q.codes.bytes[at / 2..(at + count * k) / 2];
+                    let codes = &q.codes.bytes[at * q.bits / 8..(at + count * k) * q.bits / 8];
                     let scales = rows.scales(first, count);
                     for i in 0..m {
-                        let x = &self.reordered[(line + i) * self.padded..(line + i + 1) * self.padded];
-                        simd::dot4(x, codes, rows.signed, &scales, k, &mut sums[..count]);
-                        for (j, sum) in sums[..count].iter().enumerate() {
+                        let sums = &mut sums[..count];
+                        let mut whole = false;
+                        if *paired {
+                            let x = &self.reordered[(line + i) * self.padded..(line + i + 1) * self.padded];
+                            let minimums = self.minimums(q, &scales, first, count, k, line + i);
+                            whole = minimums.is_some();
+                            simd::dot4(x, codes, form, &scales, minimums, k, sums);
+                        } else {
+                            simd::dot_codes(x(i), codes, form, &scales, k, sums);
+                        }
+                        for (j, sum) in sums.iter().enumerate() {
                             let first = first + j * (k / q.block());
-                            out[j * m + i] = (sum + self.correction(q, first, k, line + i)).to_bits();
+                            let rest = if whole { 0.0 } else { self.correction(q, first, k, line + i) };
+                            out[j * m + i] = (sum + rest).to_bits();
                         }
                     }
                 }
@@ -244,6 +239,22 @@ impl Activations<'_> {
         }
     }
 
+    /// The minimums of `count` rows from block `first` on, where they can be added while multiplying.
+    fn minimums<'b>(
+        &'b self,
+        q: &Quantized<'b>,
+        scales: &Scales,
+        first: usize,
+        count: usize,
+        k: usize,
+        line: usize,
+    ) -> Option<Minimums<'b>> {
+        let part = q.min.filter(|part| !part.splat && q.zero.is_none() && simd::dot4_adds(scales))?;
+        let blocks = k / q.block();
+        let bytes = part.bytes.get(first * 2..(first + count * blocks) * 2)?;
+        Some(Minimums { bytes, sums: &self.sums[line * blocks..(line + 1) * blocks] })
+    }
+
     /// What zero points and minimums add: `(min − scale·zero)` times the sum of each block of x.
     fn correction(&self, q: &Quantized, first: usize, k: usize, line: usize) -> f32 {
         if q.zero.is_none() && q.min.is_none() {
@@ -251,6 +262,11 @@ impl Activations<'_> {
         }
         let blocks = k / q.block();
         let sums = &self.sums[line * blocks..(line + 1) * blocks];
+        if let (Some(min), None) = (q.min, q.zero)
+            && !min.splat
+        {
+            return simd::dot(sums, &min.bytes[first * scale_bytes(q.format.scale)..], q.format.scale);
+        }
         sums.iter()
             .enumerate()
             .map(|(i, sum)| {
@@ -265,7 +281,6 @@ impl Activations<'_> {
 struct RowScales<'a, 'b> {
     q: &'b Quantized<'a>,
     k: usize,
-    signed: bool,
     /// Bytes of a scale.
     size: usize,
     /// Elements per stored scale; the whole row when one scale stands for all.
@@ -280,7 +295,6 @@ impl<'a, 'b> RowScales<'a, 'b> {
         RowScales {
             q,
             k,
-            signed: q.signed(),
             size: scale_bytes(q.format.scale),
             block: if q.scale.splat { k } else { q.block() },
             own: q.format.blocks[..outer].iter().all(|&b| b == 1),

@@ -2,10 +2,10 @@
 
 use coreai_asset::ElementType;
 
-use crate::step::QuantFormat;
+use crate::step::{Meaning, QuantFormat};
 
 use super::Fault;
-use super::simd;
+use super::simd::{self, Form};
 
 /// Bytes of one part; with `splat`, one element stands for all.
 #[derive(Clone, Copy)]
@@ -42,14 +42,18 @@ impl<'a> Quantized<'a> {
         let bits = match format.code {
             ElementType::SI8 | ElementType::UI8 => 8usize,
             ElementType::UI6 => 6,
-            ElementType::SI4 | ElementType::UI4 => 4,
+            ElementType::SI4 | ElementType::UI4 | ElementType::F4E2M1FN => 4,
             ElementType::UI3 => 3,
             ElementType::SI2 | ElementType::UI2 => 2,
             ElementType::UI1 => 1,
             _ => return refuse("codes are not integers of at most 8 bits"),
         };
-        if !matches!(format.scale, ElementType::F16 | ElementType::BF16 | ElementType::F32) {
-            return refuse("scales are not f16, bf16 or f32");
+        use ElementType::{BF16, F8E8M0FN, F16, F32};
+        if !matches!(format.scale, F16 | BF16 | F32 | F8E8M0FN) {
+            return refuse("scales are not f16, bf16, f32 or f8E8M0");
+        }
+        if matches!(&format.meaning, Meaning::Table(halves) if halves.len() != 1 << bits) {
+            return refuse("the table has not one entry per code");
         }
         if format.blocks.len() != format.dims.len()
             || format.dims.iter().zip(&format.blocks).any(|(&d, &b)| b == 0 || d % b != 0)
@@ -128,7 +132,7 @@ impl<'a> Quantized<'a> {
         index
     }
 
-    /// Scale, zero point and minimum of a block.
+    /// Scale, zero point and minimum of a block; not the zero point that all blocks share.
     pub fn params(&self, block: usize) -> (f32, f32, f32) {
         let scale = float(&self.scale, self.format.scale, block);
         let zero = self.zero.map_or(0.0, |part| self.code(&part, block) as f32);
@@ -149,9 +153,18 @@ impl<'a> Quantized<'a> {
         if self.signed() { ((raw << shift) as i32) >> shift } else { ((raw << shift) >> shift) as i32 }
     }
 
+    /// How the codes are read, where loops for whole vectors can: dense codes of 8 bits, or of fewer in a
+    /// table of at most 16 entries.
+    pub fn form(&self) -> Option<Form> {
+        let dense = !self.codes.splat && (self.bits == 8 || !self.codes.unpacked);
+        let form = Form::new(self.bits, self.signed(), &self.format.meaning)?;
+        dense.then_some(form)
+    }
+
     /// Dequantizes the elements `start..start + out.len()`.
     pub fn load(&self, start: usize, out: &mut [f32]) {
         let (row, block) = (self.row(), self.block());
+        let form = self.form();
         let mut done = 0;
         while done < out.len() {
             let at = start + done;
@@ -159,41 +172,66 @@ impl<'a> Quantized<'a> {
             let end = (column / block + 1) * block;
             let n = (end - column).min(out.len() - done);
             let params = self.params(self.scale_row(at / row) + column / block);
-            self.block_run(at, params, &mut out[done..done + n]);
+            self.block_run(at, form.as_ref(), params, &mut out[done..done + n]);
             done += n;
         }
     }
 
-    fn block_run(&self, at: usize, (scale, zero, min): (f32, f32, f32), out: &mut [f32]) {
-        let plain = !self.codes.splat && (self.bits == 8 || !self.codes.unpacked);
-        if plain && self.bits == 4 && at.is_multiple_of(2) && out.len().is_multiple_of(2) {
-            let bytes = &self.codes.bytes[at / 2..(at + out.len()) / 2];
-            return simd::dequantize4(bytes, self.signed(), scale, zero, min, out);
-        }
-        if plain && self.bits == 8 {
-            let bytes = &self.codes.bytes[at..at + out.len()];
-            return simd::dequantize8(bytes, self.signed(), scale, zero, min, out);
+    fn block_run(
+        &self,
+        at: usize,
+        form: Option<&Form>,
+        (scale, zero, min): (f32, f32, f32),
+        out: &mut [f32],
+    ) {
+        if let Some(form) = form {
+            // Codes begin at a whole byte.
+            let whole = |count: usize| (count * self.bits).is_multiple_of(8);
+            if whole(at) && whole(out.len()) {
+                let bytes = &self.codes.bytes[at * self.bits / 8..(at + out.len()) * self.bits / 8];
+                return match (self.bits, form.table_only) {
+                    (4, false) => {
+                        simd::dequantize4(bytes, self.signed(), scale, zero + form.less, min, out);
+                    }
+                    (8, _) => simd::dequantize8(bytes, self.signed(), scale, zero + form.less, min, out),
+                    _ => simd::dequantize(bytes, form, scale, zero, min, out),
+                };
+            }
         }
         for (i, o) in out.iter_mut().enumerate() {
-            *o = scale * (self.code(&self.codes, at + i) as f32 - zero) + min;
+            let code = self.format.meaning.value(self.code(&self.codes, at + i));
+            *o = scale * (code - zero) + min;
         }
     }
 }
 
 /// Bytes of a scale.
 pub(super) fn scale_bytes(element: ElementType) -> usize {
-    if element == ElementType::F32 { 4 } else { 2 }
+    match element {
+        ElementType::F32 => 4,
+        ElementType::F8E8M0FN => 1,
+        _ => 2,
+    }
+}
+
+/// Scale, or minimum, number `index` of little-endian bytes.
+#[inline(always)]
+pub(super) fn scale_at(bytes: &[u8], element: ElementType, index: usize) -> f32 {
+    let at = index * scale_bytes(element);
+    let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    match element {
+        ElementType::F16 => half::f16::from_bits(half(at)).to_f32(),
+        ElementType::BF16 => f32::from_bits(u32::from(half(at)) << 16),
+        ElementType::F8E8M0FN => match bytes[at] {
+            // 2^-127 is a subnormal number.
+            0 => f32::from_bits(1 << 22),
+            255 => f32::NAN,
+            exponent => f32::from_bits(u32::from(exponent) << 23),
+        },
+        _ => f32::from_bits(u32::from(half(at)) | u32::from(half(at + 2)) << 16),
+    }
 }
 
 fn float(part: &Part, element: ElementType, index: usize) -> f32 {
-    let index = if part.splat { 0 } else { index };
-    let at = index * scale_bytes(element);
-    let half = u16::from_le_bytes([part.bytes[at], part.bytes[at + 1]]);
-    match element {
-        ElementType::F16 => half::f16::from_bits(half).to_f32(),
-        ElementType::BF16 => f32::from_bits(u32::from(half) << 16),
-        _ => f32::from_bits(
-            u32::from(half) | u32::from(part.bytes[at + 2]) << 16 | u32::from(part.bytes[at + 3]) << 24,
-        ),
-    }
+    scale_at(part.bytes, element, if part.splat { 0 } else { index })
 }

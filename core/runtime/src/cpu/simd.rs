@@ -7,6 +7,7 @@
 use coreai_asset::ElementType;
 
 use super::vector;
+use crate::step::Meaning;
 
 /// Columns of a panel of B.
 pub(super) const COLUMNS: usize = 32;
@@ -24,6 +25,104 @@ pub(super) struct Scales<'a> {
     pub element: ElementType,
     /// Elements per scale.
     pub block: usize,
+}
+
+impl Scales<'_> {
+    /// Elements that surely share a scale, at most [`UNIT`]: the largest power of two that divides a block.
+    pub fn unit(&self) -> usize {
+        UNIT.min(self.block & self.block.wrapping_neg())
+    }
+
+    /// The scales of units from element `start` on.
+    fn of_units(&self, start: usize, unit: usize, out: &mut [f32]) {
+        if self.element == ElementType::F16 && self.block == unit {
+            let first = start / unit * 2;
+            return f16_to_f32(&self.bytes[first..first + out.len() * 2], out);
+        }
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = self.at(start + i * unit);
+        }
+    }
+}
+
+/// Bytes of a cache line, as far as it matters.
+const CACHE_LINE: usize = 64;
+
+/// How many bytes before they are multiplied codes are fetched. Rows follow each other, so that they are
+/// nearly always those of rows to come.
+const AHEAD: usize = 4096;
+
+/// Most elements that [`dot_codes`] multiplies by one scale.
+pub(super) const UNIT: usize = 64;
+
+/// How codes become numbers: a code of `bits` bits stands for `(code ^ flip) − bias`, or where
+/// `table_only` is set only for its entry of `table`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    pub bits: usize,
+    signed: bool,
+    /// Turns a signed code into one that counts from 0.
+    pub flip: u32,
+    pub bias: f32,
+    /// What all codes are less, of `bias`.
+    pub less: f32,
+    /// What every code of at most 4 bits stands for.
+    table: [f32; 16],
+    /// The codes do not just count.
+    pub table_only: bool,
+}
+
+impl Form {
+    /// `None` for a table of more than 16 entries that do not just count.
+    pub fn new(bits: usize, signed: bool, meaning: &Meaning) -> Option<Form> {
+        let table_only = matches!(meaning, Meaning::Table(_));
+        let flip = if signed { 1u32 << (bits - 1) } else { 0 };
+        let less = if let Meaning::Less(zero) = meaning { f32::from(*zero) } else { 0.0 };
+        let mut table = [0.0; 16];
+        if bits <= 4 {
+            for (code, entry) in table.iter_mut().enumerate().take(1 << bits) {
+                *entry = meaning.value((code as u32 ^ flip) as i32 - flip as i32);
+            }
+        }
+        let form = Form { bits, signed, flip, bias: less + flip as f32, less, table, table_only };
+        (bits <= 4 || !table_only).then_some(form)
+    }
+
+    /// Whether [`dot_codes`] reads these codes as vectors and not one by one.
+    pub fn is_fast(&self) -> bool {
+        !self.table_only || looks_up()
+    }
+
+    /// The numbers of dense codes that begin at a whole byte.
+    pub fn read(&self, codes: &[u8], out: &mut [f32]) {
+        for (i, out) in out.iter_mut().enumerate() {
+            let at = i * self.bits;
+            let high = codes.get(at / 8 + 1).copied().unwrap_or(0);
+            let code = u32::from(u16::from_le_bytes([codes[at / 8], high])) >> (at % 8);
+            let code = code & ((1 << self.bits) - 1);
+            *out = if self.table_only {
+                self.table[code as usize & 15]
+            } else {
+                (code ^ self.flip) as f32 - self.bias
+            };
+        }
+    }
+}
+
+/// Whether vectors of 16 floats can be looked up in a table of 16.
+fn looks_up() -> bool {
+    match level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => true,
+        _ => false,
+    }
+}
+
+/// Minimums of rows of blocks of 32 elements in binary16, and the sums of the activations' blocks.
+#[derive(Clone, Copy)]
+pub(super) struct Minimums<'a> {
+    pub bytes: &'a [u8],
+    pub sums: &'a [f32],
 }
 
 /// Functions of two floats.
@@ -139,6 +238,8 @@ compiled! {
     fn add_into(x: &[f32], y: &mut [f32]);
     /// Two codes per byte, the first in the low half.
     fn dequantize4(bytes: &[u8], signed: bool, scale: f32, zero: f32, min: f32, out: &mut [f32]);
+    /// x = scale * (x − zero) + min
+    fn scale_all(scale: f32, zero: f32, min: f32, x: &mut [f32]);
     /// One code per byte.
     fn dequantize8(bytes: &[u8], signed: bool, scale: f32, zero: f32, min: f32, out: &mut [f32]);
 }
@@ -216,22 +317,57 @@ pub(super) fn dot(x: &[f32], weights: &[u8], element: ElementType) -> f32 {
     }
 }
 
-/// Dot product of a row of bytes with its scales; `block` is a multiple of 16 or the whole row.
-pub(super) fn dot8(x: &[f32], codes: &[u8], signed: bool, scales: &Scales) -> f32 {
-    let mut sum = 0.0;
-    for (i, (x, codes)) in x.chunks(scales.block).zip(codes.chunks(scales.block)).enumerate() {
-        sum += scales.at(i * scales.block) * dot_bytes(x, codes, signed);
-    }
-    sum
+/// Whether [`dot_codes`] takes rows of `k` codes in blocks of `block`.
+pub(super) fn dot_codes_takes(k: usize, block: usize) -> bool {
+    k > 0 && block > 0 && k.is_multiple_of(block) && block.is_multiple_of(16)
 }
 
-fn dot_bytes(x: &[f32], codes: &[u8], signed: bool) -> f32 {
-    assert!(codes.len() >= x.len());
-    if signed {
-        pick!(dot::<3>(x, codes), vector::dot::<NATIVE_FMA>(x, |i| f32::from(codes[i] as i8)))
-    } else {
-        pick!(dot::<4>(x, codes), vector::dot::<NATIVE_FMA>(x, |i| f32::from(codes[i])))
+/// Dot products of consecutive rows of `k` codes.
+pub(super) fn dot_codes(x: &[f32], codes: &[u8], form: &Form, scales: &Scales, k: usize, out: &mut [f32]) {
+    let rows = out.len();
+    assert!(dot_codes_takes(k, scales.block) && x.len() >= k);
+    assert!(codes.len() >= rows * k * form.bits / 8);
+    assert!(scales.bytes.len() >= rows * (k / scales.block) * super::quantized::scale_bytes(scales.element));
+    let portable = |out: &mut [f32]| vector::dot_codes::<NATIVE_FMA>(x, codes, form, scales, k, out);
+    if !form.is_fast() {
+        return portable(out);
     }
+    match (form.bits, form.signed) {
+        (8, true) if form.less == 0.0 => {
+            pick!(dot_codes::<9>(x, codes, form, scales, k, out), portable(out))
+        }
+        (8, true) => pick!(dot_codes::<10>(x, codes, form, scales, k, out), portable(out)),
+        (8, false) => pick!(dot_codes::<8>(x, codes, form, scales, k, out), portable(out)),
+        (6, _) => pick!(dot_codes::<6>(x, codes, form, scales, k, out), portable(out)),
+        (4, _) => pick!(dot_codes::<4>(x, codes, form, scales, k, out), portable(out)),
+        (3, _) => pick!(dot_codes::<3>(x, codes, form, scales, k, out), portable(out)),
+        (2, _) => pick!(dot_codes::<2>(x, codes, form, scales, k, out), portable(out)),
+        (1, _) => pick!(dot_codes::<1>(x, codes, form, scales, k, out), portable(out)),
+        _ => portable(out),
+    }
+}
+
+/// `out = scale * (number − zero) + min` over dense codes that begin and end at a whole byte.
+pub(super) fn dequantize(bytes: &[u8], form: &Form, scale: f32, zero: f32, min: f32, out: &mut [f32]) {
+    assert!(bytes.len() >= (out.len() * form.bits).div_ceil(8));
+    let mut done = 0;
+    if form.is_fast() && form.bits <= 6 {
+        done = match form.bits {
+            6 => numbers::<6>(bytes, form, out),
+            4 => numbers::<4>(bytes, form, out),
+            3 => numbers::<3>(bytes, form, out),
+            2 => numbers::<2>(bytes, form, out),
+            1 => numbers::<1>(bytes, form, out),
+            _ => 0,
+        };
+    }
+    form.read(&bytes[done * form.bits / 8..], &mut out[done..]);
+    scale_all(scale, zero, min, out);
+}
+
+/// The numbers of as many codes as fill whole vectors; their count, a multiple of 8.
+fn numbers<const B: u8>(bytes: &[u8], form: &Form, out: &mut [f32]) -> usize {
+    pick!(numbers::<B>(bytes, form, out), 0)
 }
 
 /// Whether [`dot4`] takes rows of `k` codes in blocks of `block`.
@@ -252,15 +388,47 @@ pub(super) fn dot4_order() -> (usize, usize) {
     }
 }
 
-/// Dot products of consecutive rows of `k` 4-bit codes with reordered activations.
-pub(super) fn dot4(x: &[f32], codes: &[u8], signed: bool, scales: &Scales, k: usize, out: &mut [f32]) {
+/// Whether [`dot4`] adds minimums while it multiplies.
+pub(super) fn dot4_adds(scales: &Scales) -> bool {
+    looks_up() && scales.block == 32 && scales.element == ElementType::F16
+}
+
+/// Dot products of consecutive rows of `k` 4-bit codes with reordered activations. Minimums only where
+/// [`dot4_adds`] them; a form of a table only where it [is fast](Form::is_fast).
+pub(super) fn dot4(
+    x: &[f32],
+    codes: &[u8],
+    form: &Form,
+    scales: &Scales,
+    minimums: Option<Minimums>,
+    k: usize,
+    out: &mut [f32],
+) {
     let rows = out.len();
     assert!(dot4_takes(k, scales.block) && x.len() >= k.next_multiple_of(dot4_order().0));
-    assert!(codes.len() >= rows * k / 2);
+    assert!(form.bits == 4 && form.is_fast() && codes.len() >= rows * k / 2);
     assert!(scales.bytes.len() >= rows * (k / scales.block) * super::quantized::scale_bytes(scales.element));
-    pick!(dot4(x, codes, signed, scales, k, out), {
-        vector::dot4::<NATIVE_FMA>(x, codes, signed, scales, k, out)
-    })
+    if let Some(minimums) = &minimums {
+        assert!(dot4_adds(scales) && minimums.bytes.len() >= rows * (k / 32) * 2);
+        assert!(minimums.sums.len() >= k / 32);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let (Level::Avx512, Some(minimums)) = (level(), minimums) {
+        // SAFETY: `level` found the features; lengths were asserted.
+        return unsafe { avx512::dot4::<true>(x, codes, form, scales, minimums, k, out) };
+    }
+    #[cfg(target_arch = "x86_64")]
+    if level() == Level::Avx512 {
+        let none = Minimums { bytes: &[], sums: &[] };
+        // SAFETY: as above.
+        return unsafe { avx512::dot4::<false>(x, codes, form, scales, none, k, out) };
+    }
+    #[cfg(target_arch = "x86_64")]
+    if level() == Level::Avx2 {
+        // SAFETY: as above.
+        return unsafe { avx2::dot4(x, codes, form, scales, k, out) };
+    }
+    vector::dot4::<NATIVE_FMA>(x, codes, form, scales, k, out);
 }
 
 /// `c[m][..32] (+)= a[k][m]ᵀ · b[k][..32]` with rows of b `ldb` and of c `ldc` apart; m ≤ [`ROWS`].
@@ -294,7 +462,7 @@ pub(super) fn window_sums(x: &[f32], taps: &[usize], weights: &[f32], out: &mut 
 #[cfg(target_arch = "x86_64")]
 macro_rules! kernels {
     ($features:literal) => {
-        /// Weights: 0 f32, 1 f16, 2 bf16, 3 i8, 4 u8.
+        /// Weights: 0 f32, 1 f16, 2 bf16.
         #[target_feature(enable = $features)]
         pub unsafe fn dot<const W: u8>(x: &[f32], weights: &[u8]) -> f32 {
             let n = x.len();
@@ -317,7 +485,7 @@ macro_rules! kernels {
                 let mut sum = total(add(add(acc[0], acc[1]), add(acc[2], acc[3])));
                 if i < n {
                     // The rest through a padded copy, so that no load passes the end.
-                    let size = [4, 2, 2, 1, 1][W as usize];
+                    let size = [4, 2, 2][W as usize];
                     let (mut px, mut pw) = ([0f32; LANES], [0u8; LANES * 4]);
                     std::ptr::copy_nonoverlapping(x.add(i), px.as_mut_ptr(), n - i);
                     std::ptr::copy_nonoverlapping(w.add(i * size), pw.as_mut_ptr(), (n - i) * size);
@@ -335,11 +503,148 @@ macro_rules! kernels {
                 match W {
                     0 => load(w.add(at * 4).cast()),
                     1 => load_f16(w.add(at * 2)),
-                    2 => load_bf16(w.add(at * 2)),
-                    3 => load_i8(w.add(at)),
-                    _ => load_u8(w.add(at)),
+                    _ => load_bf16(w.add(at * 2)),
                 }
             }
+        }
+
+        /// Rows of codes of `B` bits; 9 is for signed bytes, 10 for signed bytes less a number.
+        #[target_feature(enable = $features)]
+        pub unsafe fn dot_codes<const B: u8>(
+            x: &[f32],
+            codes: &[u8],
+            form: &Form,
+            scales: &Scales,
+            k: usize,
+            out: &mut [f32],
+        ) {
+            let reader = reader::<B>(form);
+            // SAFETY: `super::dot_codes` asserted that codes and scales cover all rows.
+            unsafe {
+                match scales.unit() {
+                    16 => code_rows::<B, 16>(x, codes, &reader, scales, k, out),
+                    32 => code_rows::<B, 32>(x, codes, &reader, scales, k, out),
+                    _ => code_rows::<B, { super::UNIT }>(x, codes, &reader, scales, k, out),
+                }
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn code_rows<const B: u8, const U: usize>(
+            x: &[f32],
+            codes: &[u8],
+            reader: &Reader,
+            scales: &Scales,
+            k: usize,
+            out: &mut [f32],
+        ) {
+            let mut row = 0;
+            while row < out.len() {
+                // SAFETY: as for `dot_codes`.
+                unsafe {
+                    if out.len() - row >= 4 {
+                        some_rows::<B, U, 4>(x, codes, reader, scales, k, row, &mut out[row..row + 4]);
+                        row += 4;
+                    } else {
+                        some_rows::<B, U, 1>(x, codes, reader, scales, k, row, &mut out[row..row + 1]);
+                        row += 1;
+                    }
+                }
+            }
+        }
+
+        /// `R` rows from `row` on at once, so that activations are loaded once; units of `U` elements.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn some_rows<const B: u8, const U: usize, const R: usize>(
+            x: &[f32],
+            codes: &[u8],
+            reader: &Reader,
+            scales: &Scales,
+            k: usize,
+            row: usize,
+            out: &mut [f32],
+        ) {
+            // Elements whose scales are widened at once: a multiple of every unit.
+            const DEPTH: usize = 1024;
+            let bits = if B > 8 { 8 } else { usize::from(B) };
+            // Every multiple of 8 codes ends at a byte, and so does a row.
+            let bytes = |codes: usize| codes / 8 * bits;
+            // Units that fill a cache line, less what is left over.
+            let line = (CACHE_LINE / bytes(U)).max(1);
+            let start = codes.as_ptr().wrapping_add(row * bytes(k));
+            let mut factors = [[0f32; DEPTH / 16]; R];
+            // SAFETY: indices stay below k, and codes have as many bits in every row.
+            unsafe {
+                let mut acc = [zero(); R];
+                for from in (0..k).step_by(DEPTH) {
+                    let units = DEPTH.min(k - from) / U;
+                    // Scales of short rows are widened together.
+                    let whole = units * U == k;
+                    let pitch = if whole { units } else { DEPTH / 16 };
+                    let factors = factors.as_flattened_mut();
+                    if whole {
+                        scales.of_units(row * k, U, &mut factors[..R * units]);
+                    } else {
+                        for (r, factors) in factors.chunks_exact_mut(pitch).enumerate() {
+                            scales.of_units((row + r) * k + from, U, &mut factors[..units]);
+                        }
+                    }
+                    let factors = &factors[..(R - 1) * pitch + units];
+                    for u in 0..units {
+                        let at = from + u * U;
+                        if u.is_multiple_of(line) {
+                            for r in 0..R {
+                                prefetch(start.wrapping_add(r * bytes(k) + bytes(at) + AHEAD));
+                            }
+                        }
+                        let mut part = [zero(); R];
+                        for v in 0..U / LANES {
+                            let x = load(x.as_ptr().add(at + v * LANES));
+                            for (r, part) in part.iter_mut().enumerate() {
+                                let p = start.add(r * bytes(k) + bytes(at) + bytes(v * LANES));
+                                *part = fma(code_numbers::<B>(p, reader), x, *part);
+                            }
+                        }
+                        for (r, acc) in acc.iter_mut().enumerate() {
+                            *acc = fma(part[r], splat(*factors.get_unchecked(r * pitch + u)), *acc);
+                        }
+                    }
+                }
+                for (out, acc) in out.iter_mut().zip(acc) {
+                    *out = total(acc);
+                }
+            }
+        }
+
+        /// The numbers of the codes that fill whole vectors; how many.
+        #[target_feature(enable = $features)]
+        pub unsafe fn numbers<const B: u8>(bytes: &[u8], form: &Form, out: &mut [f32]) -> usize {
+            let whole = out.len() / LANES * LANES;
+            let reader = reader::<B>(form);
+            for i in (0..whole).step_by(LANES) {
+                // SAFETY: bytes hold as many codes as out has elements.
+                unsafe {
+                    let numbers = code_numbers::<B>(bytes.as_ptr().add(i * form.bits / 8), &reader);
+                    save(out.as_mut_ptr().add(i), numbers);
+                }
+            }
+            whole
+        }
+
+        /// Where codes of `bits` bits lie: for each lane its two bytes, as a shuffle of bytes takes them, and
+        /// the bit in them.
+        const fn places(bits: usize) -> ([i8; LANES * 4], [i32; LANES]) {
+            let (mut bytes, mut shifts) = ([-1; LANES * 4], [0; LANES]);
+            let mut lane = 0;
+            while lane < LANES {
+                let byte = (lane * bits / 8) as i8;
+                (bytes[lane * 4], bytes[lane * 4 + 1]) = (byte, byte + 1);
+                shifts[lane] = (lane * bits % 8) as i32;
+                lane += 1;
+            }
+            (bytes, shifts)
         }
 
         #[target_feature(enable = $features)]

@@ -19,7 +19,8 @@ use crate::error::Error;
 use crate::expr::Expr;
 use crate::plan::{Plan, Port};
 use crate::step::{
-    Buffer, BufferId, Kernel, Kind, Origin, QuantFormat, QuantSource, Role, Round, Step, Storage, View,
+    Buffer, BufferId, Kernel, Kind, Meaning, Origin, QuantFormat, QuantSource, Role, Round, Step, Storage,
+    View,
 };
 
 /// Constants in a vector.
@@ -152,6 +153,7 @@ struct Weight {
 /// How a test weight is compressed.
 struct Scheme<'a> {
     code: ElementType,
+    meaning: &'a Meaning,
     bits: usize,
     dims: &'a [usize],
     blocks: &'a [usize],
@@ -160,6 +162,7 @@ struct Scheme<'a> {
     min: bool,
     unpacked: bool,
     splat_scale: bool,
+    splat_min: bool,
 }
 
 impl Case {
@@ -174,9 +177,12 @@ impl Case {
         let zeros: Vec<i32> = (0..blocks).map(&mut code).collect();
         let float = |random: &mut Random| encode_one(random.float() * 0.1, scheme.scale);
         let mut scales: Vec<f32> = (0..blocks).map(|_| float(&mut random)).collect();
-        let mins: Vec<f32> = (0..blocks).map(|_| float(&mut random)).collect();
+        let mut mins: Vec<f32> = (0..blocks).map(|_| float(&mut random)).collect();
         if scheme.splat_scale {
             scales = vec![scales[0]; blocks];
+        }
+        if scheme.splat_min {
+            mins = vec![mins[0]; blocks];
         }
         let values = (0..count)
             .map(|i| {
@@ -188,7 +194,7 @@ impl Case {
                 }
                 let zero = if scheme.zero { zeros[block] } else { 0 };
                 let min = if scheme.min { mins[block] } else { 0.0 };
-                scales[block] * (codes[i] - zero) as f32 + min
+                scales[block] * (scheme.meaning.value(codes[i]) - zero as f32) + min
             })
             .collect();
         let bits = if scheme.unpacked { 8 } else { scheme.bits };
@@ -196,9 +202,11 @@ impl Case {
         let stored = if scheme.splat_scale { &scales[..1] } else { &scales[..] };
         let scale = self.part(&encode(stored, scheme.scale), scheme.splat_scale);
         let zero = scheme.zero.then(|| (self.part(&pack(&zeros, bits), false), scheme.unpacked));
-        let min = scheme.min.then(|| self.part(&encode(&mins, scheme.scale), false));
+        let mins = if scheme.splat_min { &mins[..1] } else { &mins[..] };
+        let min = scheme.min.then(|| self.part(&encode(mins, scheme.scale), scheme.splat_min));
         let format = QuantFormat {
             code: scheme.code,
+            meaning: scheme.meaning.clone(),
             dims: scheme.dims.iter().map(|&d| d as u64).collect(),
             blocks: scheme.blocks.iter().map(|&d| d as u64).collect(),
             scale: scheme.scale,
@@ -227,6 +235,8 @@ fn encode_one(x: f32, element: ElementType) -> f32 {
     match element {
         ElementType::F16 => half::f16::from_f32(x).to_f32(),
         ElementType::BF16 => half::bf16::from_f32(x).to_f32(),
+        // A power of two of about that size.
+        ElementType::F8E8M0FN => x.abs().max(1e-3).log2().round().exp2(),
         _ => x,
     }
 }
@@ -237,6 +247,7 @@ fn encode(values: &[f32], element: ElementType) -> Vec<u8> {
         match element {
             ElementType::F16 => bytes.extend(half::f16::from_f32(x).to_le_bytes()),
             ElementType::BF16 => bytes.extend(half::bf16::from_f32(x).to_le_bytes()),
+            ElementType::F8E8M0FN => bytes.push((x.log2() + 127.0) as u8),
             _ => bytes.extend(x.to_le_bytes()),
         }
     }

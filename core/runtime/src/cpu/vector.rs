@@ -1,8 +1,8 @@
 //! Loops that the compiler vectorizes. They are compiled several times by `simd.rs`, for each
 //! instruction set; `FMA` tells whether `mul_add` is one instruction there.
 
-use super::quantized::scale_bytes;
-use super::simd::{Binary, COLUMNS, Scales};
+use super::quantized::scale_at;
+use super::simd::{Binary, COLUMNS, Form, Scales, UNIT};
 
 /// Lanes of the partial sums; a multiple of every vector width.
 const LANES: usize = 16;
@@ -289,6 +289,13 @@ pub(super) fn dequantize4<const FMA: bool>(
 }
 
 #[inline(always)]
+pub(super) fn scale_all<const FMA: bool>(scale: f32, zero: f32, min: f32, x: &mut [f32]) {
+    for x in x {
+        *x = scale * (*x - zero) + min;
+    }
+}
+
+#[inline(always)]
 pub(super) fn dequantize8<const FMA: bool>(
     bytes: &[u8],
     signed: bool,
@@ -327,24 +334,47 @@ pub(super) fn dot<const FMA: bool>(x: &[f32], weight: impl Fn(usize) -> f32) -> 
 pub(super) fn dot4<const FMA: bool>(
     x: &[f32],
     codes: &[u8],
-    signed: bool,
+    form: &Form,
     scales: &Scales,
     k: usize,
     out: &mut [f32],
 ) {
-    let flip = if signed { 8u8 } else { 0 };
+    let (flip, bias) = (form.flip as u8, form.bias);
     for (row, (out, codes)) in out.iter_mut().zip(codes.chunks_exact(k / 2)).enumerate() {
         let mut lanes = [0.0f32; LANES];
         for (group, (bytes, x)) in codes.chunks_exact(16).zip(x.chunks_exact(32)).enumerate() {
             let scale = scales.at(row * k + group * 32);
             for lane in 0..LANES {
                 let (low, high) = ((bytes[lane] & 15) ^ flip, (bytes[lane] >> 4) ^ flip);
-                let (low, high) = (i32::from(low) - i32::from(flip), i32::from(high) - i32::from(flip));
-                let part = fma::<FMA>(high as f32, x[16 + lane], low as f32 * x[lane]);
+                let (low, high) = (f32::from(low) - bias, f32::from(high) - bias);
+                let part = fma::<FMA>(high, x[16 + lane], low * x[lane]);
                 lanes[lane] = fma::<FMA>(part, scale, lanes[lane]);
             }
         }
         *out = lanes.iter().sum();
+    }
+}
+
+/// Dot products with rows of codes, a unit at a time.
+#[inline(always)]
+pub(super) fn dot_codes<const FMA: bool>(
+    x: &[f32],
+    codes: &[u8],
+    form: &Form,
+    scales: &Scales,
+    k: usize,
+    out: &mut [f32],
+) {
+    let unit = scales.unit();
+    let bytes = unit * form.bits / 8;
+    let mut numbers = [0.0f32; UNIT];
+    for (row, (out, codes)) in out.iter_mut().zip(codes.chunks_exact(k * form.bits / 8)).enumerate() {
+        *out = 0.0;
+        for (i, (codes, x)) in codes.chunks_exact(bytes).zip(x.chunks_exact(unit)).enumerate() {
+            let numbers = &mut numbers[..unit];
+            form.read(codes, numbers);
+            *out = fma::<FMA>(dot::<FMA>(x, |i| numbers[i]), scales.at(row * k + i * unit), *out);
+        }
     }
 }
 
@@ -392,15 +422,6 @@ impl Scales<'_> {
     /// Scale of the block that holds element `at`, counted from the first row.
     #[inline(always)]
     pub fn at(&self, at: usize) -> f32 {
-        let index = at / self.block * scale_bytes(self.element);
-        let low = u16::from_le_bytes([self.bytes[index], self.bytes[index + 1]]);
-        match self.element {
-            coreai_asset::ElementType::F16 => half::f16::from_bits(low).to_f32(),
-            coreai_asset::ElementType::BF16 => f32::from_bits(u32::from(low) << 16),
-            _ => {
-                let high = u16::from_le_bytes([self.bytes[index + 2], self.bytes[index + 3]]);
-                f32::from_bits(u32::from(low) | u32::from(high) << 16)
-            }
-        }
+        scale_at(self.bytes, self.element, at / self.block)
     }
 }

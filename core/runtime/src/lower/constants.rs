@@ -144,7 +144,7 @@ impl Lower<'_> {
     /// Defines `v` as a compressed weight that kernels dequantize on load.
     pub fn define_quant(&mut self, v: Val, format: QuantFormat, source: QuantSource) {
         let dims = self.fact(v).dims.clone();
-        let key = (source.clone(), format.dims.clone());
+        let key = (source.clone(), format.clone());
         let id = match self.quants.get(&key) {
             Some(id) => *id,
             None => {

@@ -13,7 +13,9 @@ use crate::options::Precision;
 use crate::plan::{Plan, Port};
 use crate::report::ReportEntry;
 use crate::states::StateUse;
-use crate::step::{Buffer, BufferId, Kernel, Kind, QuantSource, Role, Round, Step, Storage, View};
+use crate::step::{
+    Buffer, BufferId, Kernel, Kind, QuantFormat, QuantSource, Role, Round, Step, Storage, View,
+};
 
 mod constants;
 pub mod expression;
@@ -43,7 +45,7 @@ pub struct Lower<'a> {
     reprs: Vec<Option<Repr>>,
     uses: Vec<u32>,
     constants: HashMap<Val, BufferId>,
-    quants: HashMap<(QuantSource, Vec<u64>), BufferId>,
+    quants: HashMap<(QuantSource, QuantFormat), BufferId>,
     states: StateUse,
     report: Vec<ReportEntry>,
     /// Node being lowered.
@@ -331,6 +333,23 @@ impl Lower<'_> {
     pub fn node_values(&self, node: usize) -> (Vec<Val>, Vec<Val>) {
         let n = &self.graph.nodes[node];
         (n.inputs.clone(), n.outputs.clone())
+    }
+
+    /// The node that computes a value.
+    pub fn producer(&self, v: Val) -> Option<&Node> {
+        match self.graph.sources.get(v.0 as usize) {
+            Some(Source::Node(at)) => self.graph.nodes.get(*at),
+            _ => None,
+        }
+    }
+
+    /// The nodes that read a value; `None` for a result of the function.
+    pub fn readers(&self, v: Val) -> Option<Vec<usize>> {
+        if self.graph.outputs.iter().any(|(_, output)| *output == v) {
+            return None;
+        }
+        let nodes = self.graph.nodes.iter().enumerate();
+        Some(nodes.filter(|(_, node)| node.inputs.contains(&v)).map(|(at, _)| at).collect())
     }
 
     /// A new contiguous temporary with the facts of `v`, and rounding for its dtype.

@@ -46,7 +46,8 @@ pub fn function(cx: &BuildCx, function: &Function, report: &mut Vec<ReportEntry>
             }
             // The set grows with every round.
             Err(Refusal::Rule(name, _)) if options.without.insert(name.clone()) => {}
-            Err(Refusal::Rule(_, e) | Refusal::Error(e)) => return Err(e),
+            Err(Refusal::Rule(_, e)) => return Err(*e),
+            Err(Refusal::Error(e)) => return Err(e),
         }
     }
 }
@@ -54,7 +55,7 @@ pub fn function(cx: &BuildCx, function: &Function, report: &mut Vec<ReportEntry>
 /// Why a program cannot be built from this graph.
 enum Refusal {
     /// The rule of this composite has no kernel here; its body may.
-    Rule(String, Error),
+    Rule(String, Box<Error>),
     /// Anything else.
     Error(Error),
 }
@@ -197,7 +198,7 @@ fn retry(graph: &mut Graph, segment: Option<&Segment>, failure: Failure) -> Resu
         return Err(Refusal::Error(*failure.error));
     }
     if node.composite.is_some() {
-        return Err(Refusal::Rule(node.name.to_string(), *failure.error));
+        return Err(Refusal::Rule(node.name.to_string(), failure.error));
     }
     if !host::knows(&node.name) {
         return Err(Refusal::Error(*failure.error));

@@ -51,6 +51,7 @@ fn plain_weights_in_every_storage() {
 fn compressed_weights() {
     let base = Scheme {
         code: ElementType::SI4,
+        meaning: &Meaning::Plain,
         bits: 4,
         dims: &[],
         blocks: &[],
@@ -59,9 +60,14 @@ fn compressed_weights() {
         min: false,
         unpacked: false,
         splat_scale: false,
+        splat_min: false,
     };
     use ElementType as E;
     let (n, k) = (45, 576);
+    let less = |zero| Meaning::Less(zero);
+    let curve: Meaning = Meaning::Table((0..16).map(|i: i16| i * i - 101).collect());
+    let octave = Meaning::Table((0..8).map(|i: i16| 3 * i - 2).collect());
+    let long = Meaning::Table((0..64).map(|i: i16| i * 5 % 64 - 30).collect());
     let schemes = [
         Scheme { blocks: &[1, 32], ..base },
         Scheme { blocks: &[1, 64], scale: E::BF16, ..base },
@@ -79,6 +85,26 @@ fn compressed_weights() {
         Scheme { blocks: &[1, 48], code: E::UI8, bits: 8, zero: true, scale: E::F32, ..base },
         Scheme { blocks: &[1, 32], code: E::SI2, bits: 2, ..base },
         Scheme { blocks: &[1, 64], code: E::UI3, bits: 3, zero: true, ..base },
+        Scheme { blocks: &[1, 32], code: E::UI4, min: true, ..base },
+        Scheme { blocks: &[1, 32], code: E::UI4, min: true, splat_min: true, ..base },
+        Scheme { blocks: &[1, 32], code: E::UI4, min: true, scale: E::BF16, ..base },
+        Scheme { blocks: &[1, 64], code: E::UI4, min: true, ..base },
+        Scheme { blocks: &[1, 32], code: E::UI4, meaning: &less(8), min: true, ..base },
+        Scheme { blocks: &[1, 16], code: E::UI4, meaning: &less(8), ..base },
+        Scheme { blocks: &[1, 32], code: E::UI4, meaning: &curve, min: true, ..base },
+        Scheme { blocks: &[1, 16], code: E::UI4, meaning: &curve, ..base },
+        Scheme { blocks: &[1, 32], code: E::F4E2M1FN, meaning: &curve, scale: E::F8E8M0FN, ..base },
+        Scheme { blocks: &[1, 32], code: E::SI8, bits: 8, min: true, ..base },
+        Scheme { blocks: &[1, 16], code: E::SI8, bits: 8, meaning: &less(-3), ..base },
+        Scheme { blocks: &[1, 32], code: E::UI8, bits: 8, meaning: &less(128), ..base },
+        Scheme { blocks: &[1, 32], code: E::UI6, bits: 6, meaning: &less(32), ..base },
+        Scheme { blocks: &[1, 16], code: E::UI6, bits: 6, meaning: &less(32), min: true, ..base },
+        Scheme { blocks: &[1, 16], code: E::UI6, bits: 6, meaning: &long, ..base },
+        Scheme { blocks: &[1, 16], code: E::UI3, bits: 3, meaning: &less(4), ..base },
+        Scheme { blocks: &[1, 16], code: E::UI3, bits: 3, meaning: &octave, ..base },
+        Scheme { blocks: &[1, 16], code: E::UI2, bits: 2, min: true, ..base },
+        Scheme { blocks: &[1, 96], code: E::UI1, bits: 1, min: true, ..base },
+        Scheme { blocks: &[1, 18], code: E::UI6, bits: 6, meaning: &less(32), ..base },
     ];
     for scheme in schemes {
         for m in [1, 3, 20] {
@@ -105,6 +131,7 @@ fn odd_sizes_of_compressed_weights() {
         for (code, bits) in [(ElementType::SI4, 4), (ElementType::SI8, 8)] {
             let scheme = Scheme {
                 code,
+                meaning: &Meaning::Plain,
                 bits,
                 dims: &[n, k],
                 blocks: &[1, block],
@@ -113,6 +140,7 @@ fn odd_sizes_of_compressed_weights() {
                 min: false,
                 unpacked: false,
                 splat_scale: false,
+                splat_min: false,
             };
             for m in [1, 11] {
                 let mut case = Case::default();

@@ -31,6 +31,7 @@ fn gather_nd_from_a_compressed_table() {
     let mut case = Case::default();
     let scheme = Scheme {
         code: ElementType::SI4,
+        meaning: &Meaning::Plain,
         bits: 4,
         dims: &[10, 64],
         blocks: &[1, 32],
@@ -39,6 +40,7 @@ fn gather_nd_from_a_compressed_table() {
         min: false,
         unpacked: false,
         splat_scale: false,
+        splat_min: false,
     };
     let weight = case.weight(&scheme, 3);
     let index = case.ints(&[7, 0]);

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use super::Fault;
 use super::matmul::Product;
 use super::shader::{Shader, div_ceil};
-use super::storage::merged_blocks;
+use super::storage::{code_number, merged_blocks};
 use super::window::element_bits;
 use crate::expr::Expr;
 use crate::gpu::dispatch::Dispatch;
-use crate::step::Storage;
+use crate::step::{Meaning, Storage};
 
 /// Most rows of A.
 pub(super) const MAX_ROWS: i64 = 8;
@@ -90,7 +90,7 @@ fn dot(a: &str, b: &str, lanes: usize) -> String {
 }
 
 /// Unscaled values of one word.
-fn decode(storage: &Storage, word: &str) -> Vec<String> {
+fn decode(storage: &Storage, load: &str, word: &str) -> Vec<String> {
     match storage {
         Storage::Word => vec![format!("bitcast<f32>({word})")],
         Storage::F16 => vec![format!("unpack2x16float({word}).x"), format!("unpack2x16float({word}).y")],
@@ -98,7 +98,10 @@ fn decode(storage: &Storage, word: &str) -> Vec<String> {
             vec![format!("bitcast<f32>({word} << 16u)"), format!("bitcast<f32>({word} & 0xffff0000u)")]
         }
         Storage::Byte { signed } => codes(word, 8, *signed),
-        Storage::Quant(format) => codes(word, format.code_bits(), format.signed()),
+        Storage::Quant(format) => {
+            let bits = format.code_bits();
+            (0..32 / bits).map(|i| code_number(load, format, word, &format!("{}u", i * bits))).collect()
+        }
     }
 }
 
@@ -164,7 +167,7 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
         Storage::Quant(format) => Some(format.clone()),
         _ => None,
     };
-    let needs_sum = quant.as_ref().is_some_and(|f| f.zero || f.min);
+    let needs_sum = quant.as_ref().is_some_and(|f| f.zero || f.min || matches!(f.meaning, Meaning::Less(_)));
     let lanes: Vec<usize> = (0..chunk).collect::<Vec<_>>().chunks(4).map(<[usize]>::len).collect();
     for i in 0..slots {
         for e in 0..chunk {
@@ -197,7 +200,7 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
             let mut values = vec![];
             for j in 0..words {
                 let _ = writeln!(body, "      let q{j} = {}[at + {j}u];", b.array);
-                values.extend(decode(&storage, &format!("q{j}")));
+                values.extend(decode(&storage, &b.load, &format!("q{j}")));
             }
             for (j, v) in vectors(&values).iter().enumerate() {
                 let _ = writeln!(body, "      let d{j} = {v};");
@@ -217,6 +220,9 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
                     .collect();
                 let mut value = terms.join(" + ");
                 if let Some(format) = &quant {
+                    if let Meaning::Less(zero) = format.meaning {
+                        value = format!("{value} - {:.1} * total{i}", f32::from(zero));
+                    }
                     if format.zero {
                         value = format!("{value} - {}_zero(block) * total{i}", b.load);
                     }

@@ -7,7 +7,7 @@ use coreai_asset::ElementType;
 use super::shader::{Shader, type_of};
 use crate::expr::Expr;
 use crate::gpu::segments::Segment;
-use crate::step::{Kind, QuantFormat, Storage};
+use crate::step::{Kind, Meaning, QuantFormat, Storage};
 
 /// Text of `fn {name}(e: i32) -> kind` over the words of `array`.
 pub(super) fn load_function(
@@ -37,7 +37,7 @@ pub(super) fn load_function(
         }
         Storage::Quant(format) => {
             let mut text = block_functions(shader, name, array, format, segment);
-            let code = code_expression(array, format, "e");
+            let code = code_expression(name, array, format, "e");
             let _ = writeln!(
                 text,
                 "{head} let block = {name}_block(e); return {ty}({name}_value({code}, block)); }}"
@@ -47,16 +47,29 @@ pub(super) fn load_function(
     }
 }
 
-/// `f32` code of element `e`.
-fn code_expression(array: &str, format: &QuantFormat, e: &str) -> String {
+/// `f32` number that the code of element `e` stands for.
+fn code_expression(name: &str, array: &str, format: &QuantFormat, e: &str) -> String {
     let bits = format.code_bits();
     let per_word = 32 / bits;
-    let word = if format.signed() { "i32" } else { "u32" };
-    format!(
-        "f32(extractBits({word}({array}[u32({e}) >> {}u]), (u32({e}) & {}u) * {bits}u, {bits}u))",
-        per_word.trailing_zeros(),
-        per_word - 1
-    )
+    let word = format!("{array}[u32({e}) >> {}u]", per_word.trailing_zeros());
+    let number = code_number(name, format, &word, &format!("(u32({e}) & {}u) * {bits}u", per_word - 1));
+    match format.meaning {
+        Meaning::Less(zero) => format!("({number} - {zero:.1})", zero = f32::from(zero)),
+        Meaning::Plain | Meaning::Table(_) => number,
+    }
+}
+
+/// The code at bit `at` of a word as `f32`: its number, or its entry of the table. What all codes are less
+/// is not subtracted.
+pub(super) fn code_number(name: &str, format: &QuantFormat, word: &str, at: &str) -> String {
+    let bits = format.code_bits();
+    match format.meaning {
+        Meaning::Table(_) => format!("{name}_table[extractBits({word}, {at}, {bits}u)]"),
+        Meaning::Plain | Meaning::Less(_) => {
+            let cast = if format.signed() { "i32" } else { "u32" };
+            format!("f32(extractBits({cast}({word}), {at}, {bits}u))")
+        }
+    }
 }
 
 /// `{name}_block(e) -> i32`: number of the scale of element `e`; `{name}_scale(block)`,
@@ -71,8 +84,19 @@ fn block_functions(
     let parts = segment.map_or_else(|| format.parts(0), |s| s.parts);
     let word_of = |bytes: u64| Expr::from(i64::try_from(bytes / 4).unwrap_or(0));
     let mut text = block_number(shader, name, format);
+    if let Meaning::Table(halves) = &format.meaning {
+        // Device codes may be wider than those of the asset, and never name an entry beyond theirs.
+        let entries: Vec<String> =
+            halves.iter().map(|half| format!("{:?}", f32::from(*half) * 0.5)).collect();
+        let ty = format!("array<f32, {}>", entries.len());
+        let _ = writeln!(text, "var<private> {name}_table: {ty} = {ty}({});", entries.join(", "));
+    }
     let scalar = |at: &str| match format.scale {
         ElementType::F32 => format!("return bitcast<f32>({array}[{at} + block]);"),
+        ElementType::F8E8M0FN => format!(
+            "let x = extractBits({array}[{at} + (block >> 2u)], (u32(block) & 3u) * 8u, 8u); \
+             return bitcast<f32>(select(select(x << 23u, 0x400000u, x == 0u), 0x7fc00000u, x == 255u));"
+        ),
         ElementType::BF16 => format!(
             "let w = {array}[{at} + (block >> 1u)]; \
              return bitcast<f32>(select(w << 16u, w & 0xffff0000u, (block & 1) == 1));"

@@ -7,7 +7,7 @@ use coreai_asset::{ByteSource, ConstantRef, MemorySource, ReadFuture};
 use super::heap::peak;
 use super::*;
 use crate::gpu::segments::{segment_stride, segmented_bytes, segments};
-use crate::step::{QuantFormat, QuantSource};
+use crate::step::{Meaning, QuantFormat, QuantSource};
 
 /// A plan whose steps read all of `buffers`.
 fn reading(mut buffers: Vec<Buffer>) -> Plan {
@@ -107,6 +107,7 @@ fn weight(rows: u64, unpacked: bool) -> (Buffer, Vec<u8>) {
     file.extend::<Vec<u8>>(pack(blocks, &|i| (i % 16) as u8));
     let format = QuantFormat {
         code: ElementType::SI4,
+        meaning: Meaning::Plain,
         dims: vec![rows, 64],
         blocks: vec![1, 32],
         scale: ElementType::F16,

@@ -218,6 +218,11 @@ impl Draw<'_> {
         }
     }
 
+    /// Whether the draw asks for types only, with the choices of its element types made.
+    pub fn probes(&self) -> bool {
+        !self.views
+    }
+
     /// No spicier elements than these, from here on.
     pub fn at_most(&mut self, spice: Spice) {
         if self.spice > spice {
@@ -306,6 +311,60 @@ impl Draw<'_> {
     pub fn parameter(&mut self, element: ElementType, dims: &[usize]) -> Val {
         let array = array(&mut self.rng, element, dims, self.spice);
         self.constant(array)
+    }
+
+    /// A constant of which one element is stored.
+    pub fn splat(&mut self, element: ElementType, dims: &[usize], value: f64) -> Val {
+        let count = dims.iter().product();
+        let all = match is_integer(element) {
+            true => Elements::Int(vec![value as i64; count]),
+            false => Elements::Real(vec![value; count]),
+        };
+        let v = self.drawn.constant(encode(element, dims, &all).unwrap());
+        let width = (element.bits() as usize).div_ceil(8) as u64;
+        if let Some(data) = &mut self.drawn.graph.facts[v.0 as usize].constant {
+            data.splat = true;
+            data.range.end = data.range.start + width.min(data.range.end - data.range.start);
+        }
+        v
+    }
+
+    /// A constant of codes that lie as densely as their bits, and all stand for numbers.
+    pub fn codes(&mut self, element: ElementType, dims: &[usize]) -> Val {
+        let (count, bits) = (dims.iter().product::<usize>(), element.bits() as usize);
+        let array = array(&mut self.rng, element, dims, Spice::Mild);
+        let mut dense = vec![0u8; (count * bits).div_ceil(8)];
+        let mut whole = array.data.clone();
+        if bits < 8 {
+            for (i, byte) in whole.iter_mut().enumerate() {
+                *byte = self.rng.below(1 << bits) as u8;
+                for bit in 0..bits {
+                    dense[(i * bits + bit) / 8] |= (*byte >> bit & 1) << ((i * bits + bit) % 8);
+                }
+                if matches!(element, ElementType::SI4 | ElementType::SI2) {
+                    *byte = ((*byte << (8 - bits)) as i8 >> (8 - bits)) as u8;
+                }
+            }
+        } else {
+            dense.clone_from(&whole);
+        }
+        let v = self.drawn.constant(NDArray::new(element, dims.to_vec(), whole).unwrap());
+        let start = self.drawn.base + self.drawn.constants.len() as u64;
+        self.drawn.constants.extend_from_slice(&dense);
+        let range = start..self.drawn.base + self.drawn.constants.len() as u64;
+        self.drawn.constants.resize(self.drawn.constants.len().next_multiple_of(8), 0);
+        if let Some(data) = &mut self.drawn.graph.facts[v.0 as usize].constant {
+            data.range = range;
+        }
+        v
+    }
+
+    /// What codes stand for in a table of one dimension.
+    pub fn looked_up(&mut self, codes: Val, element: ElementType, entries: &[i64], rank: usize) -> Val {
+        let shape = [vec![1; rank], vec![entries.len(), 1]].concat();
+        let table = self.constant(encode(element, &shape, &Elements::Int(entries.to_vec())).unwrap());
+        let axis = self.int(0);
+        self.through("primitive.lut_to_dense_v1", vec![codes, table, axis], element)
     }
 
     /// A constant scalar.

@@ -1,8 +1,10 @@
 //! Compressed weights: blocks with scales, palettes, sparse masks.
 //!
 //! Weights that are constant become packed codes where kernels dequantize them on load, and are
-//! otherwise expanded once, in the storage of their declared dtype. Operands that are computed are
-//! dequantized by elementwise expressions and gathers.
+//! otherwise expanded once, in the storage of their declared dtype. So do a palette's indices whose
+//! entries are scaled by block: the table becomes what the codes mean, and most tables only count from
+//! a number. A parameter that is one number is one, whatever shape it is declared in. Operands that are
+//! computed are dequantized by elementwise expressions and gathers.
 
 mod activation;
 mod palette;

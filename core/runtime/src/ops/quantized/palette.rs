@@ -1,9 +1,11 @@
 //! `lut_to_dense`: `out[p] = lut[block(p), indices[p]]`, vectors of `V` along `axis`.
 
+use coreai_asset::ElementType;
+
 #[cfg(test)]
 use super::super::cases::{Call, Case};
 use super::super::{Fault, InferCx, Op, constant};
-use super::{Axis, axes, count, extents, split, spread};
+use super::{Axis, axes, count, extents, shift_scale, split, spread};
 use crate::expr::Expr;
 use crate::facts::{Fact, contiguous};
 use crate::graph::Val;
@@ -37,6 +39,13 @@ impl Op for LutToDense {
         let rank = cx.fact(inputs[0]).dims.len();
         let axis = cx.fact(inputs[2]).const_ints().unwrap_or_default();
         let axis = super::super::wrap_axis(axis.first().copied().unwrap_or(0), rank.max(1))?;
+        if cx
+            .readers(outputs[0])
+            .is_some_and(|all| all.into_iter().all(|n| shift_scale::packs_data(cx, n, outputs[0])))
+        {
+            // They read the indices.
+            return Ok(());
+        }
         match expanded(cx, inputs[0], inputs[1], axis)? {
             Some(values) => {
                 let to = cx.fact(outputs[0]).element.name().to_string();
@@ -61,6 +70,35 @@ impl Op for LutToDense {
             Call::new(vec![codes, table, axis], result)
         })
     }
+}
+
+/// Indices of at most 6 bits and what each stands for, of a lookup in one table of small integers.
+pub(super) fn entries(cx: &Lower, looked_up: Val) -> Result<Option<(Val, Vec<i16>)>, Fault> {
+    use ElementType::{SI8, UI1, UI2, UI3, UI4, UI6};
+    let Some(node) = cx.producer(looked_up).filter(|node| LutToDense.names().contains(&&*node.name)) else {
+        return Ok(None);
+    };
+    let (indices, lut) = match node.inputs.as_slice() {
+        [indices, lut, ..] => (*indices, *lut),
+        _ => return Ok(None),
+    };
+    let (codes, table) = (cx.fact(indices), cx.fact(lut));
+    let bits = match codes.element {
+        UI1 | UI2 | UI3 | UI4 | UI6 => codes.element.bits(),
+        _ => return Ok(None),
+    };
+    let one = table.dims.iter().rev().enumerate().all(|(i, d)| i == 1 || d.is(1));
+    if table.element != SI8
+        || !one
+        || codes.constant.is_none()
+        || table.elements().as_const().is_none_or(|n| n > 64)
+    {
+        return Ok(None);
+    }
+    let Some(values) = cx.known_floats(lut)? else { return Ok(None) };
+    // As in a lookup, codes beyond the table stand for its last entry.
+    let Some(last) = values.len().checked_sub(1) else { return Ok(None) };
+    Ok(Some((indices, (0..1usize << bits).map(|code| values[code.min(last)] as i16).collect())))
 }
 
 /// The looked-up values, when indices and table are known to the host.

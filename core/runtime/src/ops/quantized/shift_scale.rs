@@ -3,16 +3,19 @@
 use coreai_asset::{ConstantRef, ElementType};
 
 #[cfg(test)]
-use super::super::cases::{Call, Case, Spice};
+use super::super::cases::{Call, Case, Draw, Spice};
 use super::super::{Fault, InferCx, Op, constant};
-use super::{Axis, axes, count, extents, join, split, spread};
+use super::{Axis, axes, count, extents, join, palette, split, spread};
 use crate::expr::Expr;
 use crate::facts::{Fact, is_integer, kind_of};
 use crate::graph::Val;
+use crate::host::E2M1;
+#[cfg(test)]
+use crate::host::{Elements, encode};
 use crate::lower::Lower;
 use crate::lower::expression::{Body, Term};
 use crate::map::{MapFn, MapOp};
-use crate::step::{Kind, QuantFormat, QuantSource, View};
+use crate::step::{Kind, Meaning, QuantFormat, QuantSource, View};
 
 /// Largest weight that is packed on the host: what every device binds in one piece.
 const MAX_PACKED_BYTES: u64 = 128 << 20;
@@ -45,6 +48,9 @@ impl Op for ShiftScale {
             let code = d.element(super::CODES);
             let result = d.element(&[ElementType::F32, ElementType::F16, ElementType::BF16]);
             d.at_most(Spice::Wide);
+            if !d.probes() && d.rng.once_in(2) {
+                return Call::new(weight(d, result), result);
+            }
             let (dims, blocks) = super::blocked(d);
             let known = d.rng.once_in(2);
             let mut inputs = match known {
@@ -59,6 +65,61 @@ impl Op for ShiftScale {
             Call::new(inputs, result)
         })
     }
+}
+
+/// Operands as of the weights of a language model: rows of dense codes, perhaps of a palette, and of the
+/// parameters some are one number, in the shape of the others.
+#[cfg(test)]
+fn weight(d: &mut Draw, result: ElementType) -> Vec<Val> {
+    use ElementType::*;
+    let (block, n) = (d.rng.pick(&[16, 16, 32, 32, 64, 24]), 1 + d.rng.below(3));
+    let rows = 1 + d.rng.below(6);
+    let (dims, blocks) = ([rows, n * block], [rows, n]);
+    let palette = d.rng.once_in(2);
+    let code = d.rng.pick(if palette {
+        &[UI6, UI6, UI4, UI3, UI2, UI1]
+    } else {
+        &[UI4, SI4, SI8, UI8, UI2, F4E2M1FN]
+    });
+    let mut data = d.codes(code, &dims);
+    let mut number = code;
+    if palette {
+        number = SI8;
+        let count = 1i64 << code.bits();
+        let first = d.rng.between(-64, 0);
+        let entries: Vec<i64> = match d.rng.below(3) {
+            0 => (0..count).map(|_| d.rng.between(-128, 127)).collect(),
+            1 => (0..count).map(|i| i - count / 2).collect(),
+            _ => (0..count).map(|i| first + i).collect(),
+        };
+        data = d.looked_up(data, SI8, &entries, 2);
+    }
+    let mut scale_type = result;
+    let scale = match d.rng.below(4) {
+        0 => d.splat(result, &blocks, 0.25),
+        1 if code == F4E2M1FN => {
+            scale_type = F8E8M0FN;
+            let powers = (0..rows * n).map(|_| (d.rng.between(-6, 2) as f64).exp2()).collect();
+            d.constant(encode(scale_type, &blocks, &Elements::Real(powers)).unwrap())
+        }
+        _ => d.parameter(result, &blocks),
+    };
+    let zero_type = if code == F4E2M1FN { scale_type } else { number };
+    let zero = match d.rng.below(3) {
+        _ if zero_type == F8E8M0FN => d.splat(result, &blocks, 0.0),
+        0 => d.parameter(zero_type, &blocks),
+        1 => d.splat(zero_type, &blocks, 1.0),
+        _ => d.splat(zero_type, &blocks, 0.0),
+    };
+    let mut operands = vec![data, scale, zero];
+    if d.name.ends_with("_v2") {
+        operands.push(match d.rng.below(3) {
+            0 => d.parameter(result, &blocks),
+            1 => d.splat(result, &blocks, -1.5),
+            _ => d.splat(result, &blocks, 0.0),
+        });
+    }
+    operands
 }
 
 /// One of scale, zero point, minimum.
@@ -140,48 +201,102 @@ fn blocks(cx: &mut Lower, data: Val, parameter: &Parameter) -> Result<Vec<u64>, 
     blocks.ok_or_else(|| Fault::unsupported("blocks of dynamic extents"))
 }
 
+/// The one number that a constant parameter holds, if it is one.
+fn single(cx: &Lower, v: Val) -> Result<Option<f32>, Fault> {
+    let fact = cx.fact(v);
+    if let Some(ints) = fact.const_ints() {
+        let first = ints.first().filter(|first| ints.iter().all(|i| i == *first));
+        return Ok(first.map(|first| *first as f32));
+    }
+    match &fact.constant {
+        Some(data) if data.splat || fact.elements().is(1) => {
+            let one = Fact::new(fact.element, vec![]);
+            Ok(constant::floats(cx.asset, &one, data)?.first().copied())
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether node `node` reads `data` as what it dequantizes only, and leaves it packed.
+pub(super) fn packs_data(cx: &mut Lower, node: usize, data: Val) -> bool {
+    let reader = &cx.graph.nodes[node];
+    let inputs = reader.inputs.clone();
+    if !ShiftScale.names().contains(&&*reader.name) || inputs.iter().filter(|v| **v == data).count() != 1 {
+        return false;
+    }
+    match Operands::new(cx, &inputs) {
+        Ok(operands) => operands.data == data && matches!(stored(cx, &operands), Ok(Some(_))),
+        Err(_) => false,
+    }
+}
+
 /// The packed form, when the device can dequantize the stored codes on load.
 fn stored(cx: &mut Lower, operands: &Operands) -> Result<Option<(QuantFormat, QuantSource)>, Fault> {
     use ElementType::*;
-    let (x, scale) = (cx.fact(operands.data).clone(), cx.fact(operands.scale.value).clone());
-    let (Some(codes), Some(scale_data)) = (&x.constant, &scale.constant) else {
+    let scale = cx.fact(operands.scale.value).clone();
+    let (Some(coded), Some(scale_data)) = (Coded::new(cx, operands.data)?, scale.constant.clone()) else {
         return Ok(None);
     };
-    let integer = matches!(x.element, SI8 | UI8 | SI4 | UI4 | SI2 | UI2 | UI1);
-    if !integer || !matches!(scale.element, F16 | BF16 | F32) || codes.splat || x.dims.is_empty() {
+    let x = cx.fact(operands.data).clone();
+    let floats = matches!(scale.element, F16 | BF16 | F32);
+    if !(floats || scale.element == F8E8M0FN) || x.dims.is_empty() {
         return Ok(None);
     }
-    let (dims, sizes) = (extents(&x)?, blocks(cx, operands.data, &operands.scale)?);
-    // The offsets must be cut like the scale.
-    let constant_like = |cx: &mut Lower, p: &Parameter, element: ElementType| {
-        let same = blocks(cx, operands.data, p)? == sizes && cx.fact(p.value).element == element;
-        Ok::<Option<ConstantRef>, Fault>(cx.fact(p.value).constant.clone().filter(|_| same))
+    let dims = extents(&x)?;
+    // A parameter that is one number has no say in how the others cut the data.
+    let own = match single(cx, operands.scale.value)? {
+        None => Some(&operands.scale),
+        Some(_) => None,
     };
-    let bits = u64::from(x.element.bits());
-    let zero = match &operands.zero {
+    let mut meaning = coded.meaning;
+    let mut zero = None;
+    if let Some(p) = &operands.zero {
+        match single(cx, p.value)? {
+            Some(number) => match less(&meaning, number) {
+                Some(shifted) => meaning = shifted,
+                None => return Ok(None),
+            },
+            None => zero = Some(p),
+        }
+    }
+    let mut min = None;
+    if let Some(p) = &operands.min {
+        let Some(data) = cx.fact(p.value).constant.clone() else { return Ok(None) };
+        // Minimums are stored in the scale's type.
+        if !floats || cx.fact(p.value).element != scale.element {
+            return Ok(None);
+        }
+        min = Some((p, data, single(cx, p.value)?.is_some()));
+    }
+    let each = min.as_ref().filter(|(.., one)| !one).map(|(p, ..)| *p);
+    let sizes = match own.or(zero).or(each) {
+        Some(p) => blocks(cx, operands.data, p)?,
+        None => dims.clone(),
+    };
+    for p in [own, zero, each].into_iter().flatten() {
+        if blocks(cx, operands.data, p)? != sizes {
+            return Ok(None);
+        }
+    }
+    let bits = u64::from(coded.element.bits());
+    let zero = match zero {
         None => None,
-        Some(p) => match constant_like(cx, p, x.element)? {
-            Some(data) => {
+        // Zero points are stored as the codes are.
+        Some(p) => match &cx.fact(p.value).constant {
+            Some(data) if cx.fact(p.value).element == coded.element && x.element == coded.element => {
                 let zeros: u64 = dims.iter().zip(&sizes).map(|(d, b)| d / b).product();
                 let bytes = data.range.end - data.range.start;
-                let unpacked =
-                    bits < 8 && !data.splat && bytes == zeros && bytes != (zeros * bits).div_ceil(8);
-                Some((data, unpacked))
+                let unpacked = bits < 8 && bytes == zeros && bytes != (zeros * bits).div_ceil(8);
+                Some((data.clone(), unpacked))
             }
-            None => return Ok(None),
+            _ => return Ok(None),
         },
     };
-    let min = match &operands.min {
-        None => None,
-        Some(p) => match constant_like(cx, p, scale.element)? {
-            Some(data) => Some(data),
-            None => return Ok(None),
-        },
-    };
-    let stored = codes.range.end - codes.range.start;
+    let stored = coded.constant.range.end - coded.constant.range.start;
     let total = count(&dims);
     let format = QuantFormat {
-        code: x.element,
+        code: coded.element,
+        meaning,
         dims,
         blocks: sizes,
         scale: scale.element,
@@ -189,13 +304,70 @@ fn stored(cx: &mut Lower, operands: &Operands) -> Result<Option<(QuantFormat, Qu
         min: min.is_some(),
     };
     let source = QuantSource {
-        codes: codes.clone(),
+        codes: coded.constant,
         codes_unpacked: bits < 8 && stored == total && stored != total.saturating_mul(bits).div_ceil(8),
-        scale: scale_data.clone(),
+        scale: ConstantRef { splat: own.is_none(), ..scale_data },
         zero,
-        min,
+        min: min.map(|(_, data, one)| ConstantRef { splat: one, ..data }),
     };
     Ok(Some((format, source)))
+}
+
+/// Constant codes of at most 8 bits.
+struct Coded {
+    element: ElementType,
+    constant: ConstantRef,
+    meaning: Meaning,
+}
+
+impl Coded {
+    /// The codes of a constant, or of a palette's indices.
+    fn new(cx: &Lower, data: Val) -> Result<Option<Coded>, Fault> {
+        use ElementType::*;
+        let fact = cx.fact(data);
+        let (fact, meaning) = match (&fact.constant, fact.element) {
+            (Some(_), SI8 | UI8 | SI4 | UI4 | SI2 | UI2 | UI1) => (fact, Meaning::Plain),
+            (Some(_), F4E2M1FN) => {
+                let halves = (0..16).map(|code: i16| {
+                    let half = (E2M1[usize::from(code.unsigned_abs() & 7)] * 2.0) as i16;
+                    if code & 8 != 0 { -half } else { half }
+                });
+                (fact, Meaning::Table(halves.collect()))
+            }
+            (None, _) => match palette::entries(cx, data)? {
+                Some((indices, entries)) => (cx.fact(indices), meaning_of(&entries)),
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        Ok(fact.constant.clone().filter(|data| !data.splat).map(|constant| Coded {
+            element: fact.element,
+            constant,
+            meaning,
+        }))
+    }
+}
+
+/// What codes stand for that are looked up in these entries: often nothing but their numbers less one.
+fn meaning_of(entries: &[i16]) -> Meaning {
+    let zero = entries.first().map_or(0, |first| -first);
+    let counts = entries.iter().enumerate().all(|(code, entry)| code as i16 - zero == *entry);
+    match (counts, zero) {
+        (true, 0) => Meaning::Plain,
+        (true, _) => Meaning::Less(zero),
+        (false, _) => Meaning::Table(entries.iter().map(|entry| entry * 2).collect()),
+    }
+}
+
+/// The same less a zero point, where that is an integer of at most 8 bits.
+fn less(meaning: &Meaning, zero: f32) -> Option<Meaning> {
+    let zero = ((-128.0..256.0).contains(&zero) && zero.fract() == 0.0).then_some(zero as i16)?;
+    Some(match meaning {
+        _ if zero == 0 => meaning.clone(),
+        Meaning::Plain => Meaning::Less(zero),
+        Meaning::Less(before) => Meaning::Less(before + zero),
+        Meaning::Table(halves) => Meaning::Table(halves.iter().map(|half| half - 2 * zero).collect()),
+    })
 }
 
 /// Operands that the host knows: float and palette codes.
@@ -282,6 +454,7 @@ impl Known {
         }
         let format = QuantFormat {
             code,
+            meaning: Meaning::Plain,
             dims: self.dims.clone(),
             blocks: sizes,
             scale: scale_type,

@@ -214,6 +214,10 @@ impl Bench {
                         bytes.extend(v.to_le_bytes());
                         v
                     }
+                    ElementType::F8E8M0FN => {
+                        bytes.push((v.abs() * 80.0) as u8 + 120);
+                        f32::from_bits(u32::from(bytes[bytes.len() - 1]) << 23)
+                    }
                     ElementType::BF16 => {
                         bytes.extend(bf16::from_f32(v).to_le_bytes());
                         bf16::from_f32(v).to_f32()
@@ -253,7 +257,7 @@ impl Bench {
                     rest /= format.dims[axis];
                 }
                 let b = block as usize;
-                scale[b] * (c - zeros[b]) as f32 + min.as_ref().map_or(0.0, |m| m.1[b])
+                scale[b] * (format.meaning.value(*c) - zeros[b] as f32) + min.as_ref().map_or(0.0, |m| m.1[b])
             })
             .collect();
         let storage = Storage::Quant(Arc::new(format));

@@ -1,7 +1,7 @@
 use super::*;
 use crate::error::Error;
 use crate::expr::Expr;
-use crate::step::{Kernel, Kind, PadMode, QuantFormat, Round, Storage};
+use crate::step::{Kernel, Kind, Meaning, PadMode, QuantFormat, Round, Storage};
 use coreai_asset::ElementType;
 
 #[test]
@@ -43,6 +43,7 @@ fn rotary_embedding() {
 fn gathers() {
     let format = QuantFormat {
         code: ElementType::SI4,
+        meaning: Meaning::Plain,
         dims: vec![300, 64],
         blocks: vec![1, 32],
         scale: ElementType::F16,

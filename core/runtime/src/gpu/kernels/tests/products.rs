@@ -5,7 +5,7 @@ use super::*;
 use crate::expr::Expr;
 use crate::gpu::dispatch::Caps;
 use crate::map::{Instr, MapFn, MapOp, MapProg};
-use crate::step::{Kernel, Kind, Norm, QuantFormat, Round, Storage, View};
+use crate::step::{Kernel, Kind, Meaning, Norm, QuantFormat, Round, Storage, View};
 use coreai_asset::ElementType;
 
 fn format(
@@ -16,7 +16,15 @@ fn format(
     zero: bool,
     min: bool,
 ) -> QuantFormat {
-    QuantFormat { code, dims: dims.to_vec(), blocks: blocks.to_vec(), scale, zero, min }
+    QuantFormat {
+        code,
+        meaning: Meaning::Plain,
+        dims: dims.to_vec(),
+        blocks: blocks.to_vec(),
+        scale,
+        zero,
+        min,
+    }
 }
 
 fn plain(weights: usize) -> Kernel {
@@ -74,7 +82,22 @@ fn compressed_weights() {
         // A block shorter than a word.
         (format(SI4, &[16, 64], &[1, 2], F16, false, false), "matvec_columns"),
     ];
-    for (i, (format, kernel)) in formats.into_iter().enumerate() {
+    let meant = |meaning, format| QuantFormat { meaning, ..format };
+    let curve = |n: i16| Meaning::Table((0..n).map(|i| i * i % 97 - 31).collect());
+    let meanings = [
+        meant(Meaning::Less(32), format(UI6, &[16, 64], &[1, 16], F16, false, false)),
+        meant(Meaning::Less(8), format(UI4, &[70, 64], &[1, 32], F16, false, true)),
+        meant(Meaning::Less(-3), format(SI8, &[16, 64], &[1, 32], F16, false, false)),
+        meant(Meaning::Less(4), format(UI3, &[16, 64], &[1, 16], F16, false, false)),
+        meant(curve(64), format(UI6, &[16, 64], &[1, 16], F16, false, true)),
+        meant(curve(16), format(UI4, &[16, 64], &[1, 32], F16, false, false)),
+        meant(curve(8), format(UI3, &[16, 64], &[1, 16], BF16, false, false)),
+        meant(curve(16), format(F4E2M1FN, &[16, 64], &[1, 32], F8E8M0FN, false, false)),
+        format(UI4, &[70, 64], &[1, 32], F16, false, true),
+        format(UI2, &[16, 64], &[1, 16], F16, false, true),
+    ];
+    let meanings = meanings.into_iter().map(|format| (format, "matvec_quant"));
+    for (i, (format, kernel)) in formats.into_iter().chain(meanings).enumerate() {
         for m in [1i64, 2, 7, 40] {
             let mut b = Bench::new(40 + i as u64);
             let (n, k) = (format.dims[0] as i64, format.dims[1] as i64);

@@ -3,7 +3,7 @@ use super::*;
 use crate::expr::Expr;
 use crate::gpu::dispatch::Caps;
 use crate::map::{Instr, MapFn, MapOp, MapProg};
-use crate::step::{Kernel, Kind, QuantFormat, ReduceOp, Round, Storage};
+use crate::step::{Kernel, Kind, Meaning, QuantFormat, ReduceOp, Round, Storage};
 use coreai_asset::ElementType;
 
 #[test]
@@ -24,6 +24,7 @@ fn convolutions() {
                     let blocks = vec![1, dims[1], dims[2], dims[3]];
                     b.quant(QuantFormat {
                         code: ElementType::SI8,
+                        meaning: Meaning::Plain,
                         dims,
                         blocks,
                         scale: ElementType::F16,
