@@ -52,7 +52,7 @@ fn logits(asset: &Path, checkpoint: &Checkpoint, device: Option<Arc<GpuDevice>>)
     let steps = checkpoint.steps().chunks(1);
     for tokens in std::iter::once(checkpoint.prompt()).chain(steps) {
         decoder.feed(tokens, &[OutputWant::all(0)]).unwrap_or_else(|e| panic!("{name}: {e}"));
-        all.extend_from_slice(&decoder.session.output_f32(0));
+        all.extend_from_slice(decoder.session.output_f32(0));
     }
     all
 }

@@ -31,6 +31,7 @@ impl Bytes {
     }
 
     /// That much more.
+    #[cfg(feature = "fetch")]
     pub fn add(&self, bytes: u64) {
         self.bar.inc(bytes);
     }

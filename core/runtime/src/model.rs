@@ -1,6 +1,7 @@
 //! Assets, and models specialized for a device.
 
 use std::collections::BTreeMap;
+#[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use coreai_asset::ElementType;
 
-use super::{InputData, OutputWant, Shared, States, TraceEntry, check_shape, count};
+#[cfg(not(target_arch = "wasm32"))]
+use super::TraceEntry;
+use super::{InputData, OutputWant, Shared, States, check_shape, count};
 use crate::cpu::CpuExecutor;
 use crate::error::Error;
 use crate::gpu::{GpuLayout, OutputWant as GpuWant};
