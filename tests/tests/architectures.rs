@@ -103,3 +103,37 @@ fn gguf_files_give_the_same_as_folders() {
         checkpoint.check(&found, DECIBELS);
     }
 }
+
+/// What a checkpoint brings and the configuration does not expect must not change the numbers unseen.
+#[test]
+fn heads_that_differ_from_the_embedding_are_used() {
+    let checkpoint = Checkpoint::named("qwen3");
+    let folder = scratch("untied");
+    checkpoint.write_folder(&folder.join("source"), &Layout::default()).expect("can be written");
+    let config = folder.join("source/config.json");
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&config).expect("is there")).expect("JSON");
+    json["tie_word_embeddings"] = true.into();
+    std::fs::write(&config, json.to_string()).expect("can be written");
+    let source = Source::open(folder.join("source")).expect("a checkpoint");
+    assert!(source.notes.iter().any(|note| note.contains("lm_head")), "{:?}", source.notes);
+    let asset = bundle(&checkpoint, &folder.join("source"), &folder.join("bundle"));
+    checkpoint.check(&logits(&asset, &checkpoint, None, true), DECIBELS);
+}
+
+/// Engines end a turn at the tokens that the checkpoint names.
+#[test]
+fn end_tokens_are_written() {
+    let checkpoint = Checkpoint::named("qwen3");
+    let folder = scratch("ends");
+    checkpoint.write_folder(&folder.join("source"), &Layout::default()).expect("can be written");
+    let config = folder.join("source/config.json");
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&config).expect("is there")).expect("JSON");
+    json["eos_token_id"] = serde_json::json!([2, 7]);
+    std::fs::write(&config, json.to_string()).expect("can be written");
+    bundle(&checkpoint, &folder.join("source"), &folder.join("bundle"));
+    let written = std::fs::read(folder.join("bundle/tokenizer/generation_config.json")).expect("is there");
+    let written: serde_json::Value = serde_json::from_slice(&written).expect("JSON");
+    assert_eq!(written["eos_token_id"], serde_json::json!([2, 7]));
+}

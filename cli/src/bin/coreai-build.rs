@@ -52,6 +52,12 @@ enum Verb {
 
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
+    // Ctrl-C leaves nothing half-written behind; after a harder end the next run removes it
+    let _ = ctrlc::set_handler(|| {
+        coreai_asset::discard_staged();
+        eprintln!();
+        std::process::exit(130);
+    });
     let answer = match verb {
         Verb::Import(import) => import.run(),
         Verb::Compress(compress) => compress.run(),

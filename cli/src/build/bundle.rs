@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use coreai_asset::StagedFolder;
+use coreai_asset::{Asset, HashStatus, StagedFolder};
 use serde_json::Value;
 
 /// Bytes of a bundle's `metadata.json`.
@@ -62,6 +62,13 @@ impl Bundle {
         changes: &[(&str, Value)],
         save: impl FnOnce(&Path) -> Result<T, Box<dyn Error>>,
     ) -> Result<T, Box<dyn Error>> {
+        if fs::symlink_metadata(destination).is_ok() && replace && Self::open(destination)?.is_none() {
+            return Err(Named::new(destination, "is not a bundle, so it is not replaced").into());
+        }
+        let within = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if within(destination.parent().unwrap_or(destination)).starts_with(within(&self.folder)) {
+            return Err(Named::new(destination, "lies inside the bundle that it is made of").into());
+        }
         let staged = StagedFolder::create(destination, replace.then_some("metadata.json"))?;
         copy(&self.folder, staged.path(), Path::new(""), &self.main, MAX_DEPTH)?;
         let asset = staged.path().join(&self.main);
@@ -100,10 +107,27 @@ fn copy(from: &Path, to: &Path, within: &Path, main: &Path, depth: usize) -> Res
             fs::create_dir(&target).map_err(failed)?;
             copy(&source, &target, &within, main, depth)?;
         } else {
+            if !kind.is_file() {
+                return Err(Named::new(&source, "is neither a file nor a folder"));
+            }
             fs::copy(&source, &target).map_err(failed)?;
+            let lasting = fs::OpenOptions::new().append(true).open(&target);
+            lasting.and_then(|file| file.sync_all()).map_err(|error| Named::new(&target, error))?;
         }
     }
     Ok(())
+}
+
+/// Opens an asset that is to be changed: what is damaged would get a valid hash.
+pub fn open_intact(path: &Path) -> Result<Asset, Named> {
+    let asset = Asset::open(path).map_err(|error| Named::new(path, error))?;
+    match asset.verify_hash().map_err(|error| Named::new(path, error))? {
+        HashStatus::Mismatch => Err(Named::new(
+            path,
+            "is damaged: the file is not what main.hash says (coreai-build inspect --verify-hash)",
+        )),
+        _ => Ok(asset),
+    }
 }
 
 /// The asset at a path: a bundle names its main one in `metadata.json`.

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use coreai_asset::{Asset, Locations, WriteOptions};
+use coreai_asset::{Locations, WriteOptions};
 use coreai_convert::compress::{
     Compressed, CompressedWeight, CompressionReport, CompressionTotals, Outcome, compress,
 };
 use serde::Serialize;
 
-use crate::bundle::{Bundle, Named};
+use crate::bundle::{Bundle, Named, open_intact};
 use crate::progress::Bytes;
 use crate::quantity::bytes;
 use crate::selection::{Exceptions, Preset, warn_of_idle_patterns};
@@ -78,7 +78,7 @@ impl Compress {
     pub fn run(&self) -> Result<ExitCode, Box<dyn Error>> {
         let bundle = Bundle::open(&self.path)?;
         let path = bundle.as_ref().map_or_else(|| self.path.clone(), Bundle::asset);
-        let asset = Asset::open(&path).map_err(|error| Named::new(&path, error))?;
+        let asset = open_intact(&path)?;
         let before = asset.source().len();
         let packed = asset.summary().compression.iter().map(|class| class.weights).sum();
         let selection = self.exceptions.selection(self.preset)?;

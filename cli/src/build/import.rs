@@ -7,8 +7,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use coreai_asset::{Asset, ElementType};
-use coreai_convert::{Checkpoint, ImportOptions, ImportReport, PRODUCER, Phase, import};
+use coreai_asset::{Asset, AssetError, ElementType};
+use coreai_convert::{
+    Checkpoint, ConvertError, ImportOptions, ImportReport, OPTIONS, PRODUCER, Phase, bundle_name,
+    check_destination, import,
+};
 
 use crate::bundle::asset_path;
 use crate::progress::Bytes;
@@ -55,7 +58,7 @@ pub struct Import {
     /// Replace a bundle that is there
     #[arg(long)]
     force: bool,
-    /// Do nothing if a bundle that this version made is there
+    /// Do nothing if the bundle is there, made by this version with these options; remake it if it made one before
     #[arg(long, conflicts_with = "force")]
     if_missing: bool,
     /// Do not use the network
@@ -86,18 +89,7 @@ impl Import {
     pub fn run(&self) -> Result<ExitCode, Box<dyn Error>> {
         let source = Source::parse(&self.source);
         let folder = self.folder(&source)?;
-        let there = self.if_missing && folder.join("metadata.json").is_file();
-        if there && is_ours(&folder) {
-            if self.print_path {
-                println!("{}", folder.display());
-            } else {
-                eprintln!("{} is there", folder.display());
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-        let path = source.locate(self.offline)?;
-        let started = Instant::now();
-        let checkpoint = Checkpoint::open(&path)?;
+        bundle_name(&folder)?;
         let selection = match self.compress {
             Some(preset) => Some(self.exceptions.selection(preset)?),
             None if self.exceptions.is_empty() => None,
@@ -105,7 +97,7 @@ impl Import {
                 return Err("what is compressed needs a preset to differ from: --compress w8 or w4".into());
             }
         };
-        let options = ImportOptions {
+        let mut options = ImportOptions {
             element: self.dtype.map(|dtype| match dtype {
                 Dtype::F16 => ElementType::F16,
                 Dtype::Bf16 => ElementType::BF16,
@@ -115,14 +107,34 @@ impl Import {
             compression: self.compress.map(|preset| preset.compression().to_owned()),
             max_context: self.max_context,
             source: source.described(),
-            replace: self.force || there,
+            replace: self.force,
         };
+        if self.if_missing && is_made(&folder, &options) {
+            self.there(&folder);
+            return Ok(ExitCode::SUCCESS);
+        }
+        // one that another version or other options made is remade, one from elsewhere is not touched
+        options.replace |= self.if_missing && made_by_us(&folder);
+        check_destination(&folder, options.replace)?;
+        let path = source.locate(self.offline)?;
+        let started = Instant::now();
+        let checkpoint = Checkpoint::open(&path)?;
         let bar = Bytes::new("writing", Some(0));
         let report = import(&checkpoint, &folder, &options, &mut |phase| {
             let Phase::Writing { done, total } = phase;
             bar.set(done, total);
-        })?;
+        });
         drop(bar);
+        let report = match report {
+            // two at once: the other one was faster
+            Err(ConvertError::Asset(AssetError::Exists { .. }))
+                if self.if_missing && is_made(&folder, &options) =>
+            {
+                self.there(&folder);
+                return Ok(ExitCode::SUCCESS);
+            }
+            other => other?,
+        };
         if let Some(selection) = &selection {
             let names = report.weights.iter().map(|weight| weight.name.as_str());
             warn_of_idle_patterns(selection, names, "--weights lists them");
@@ -145,6 +157,14 @@ impl Import {
             other => other?,
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Says that nothing has to be done.
+    fn there(&self, folder: &Path) {
+        match self.print_path {
+            true => println!("{}", folder.display()),
+            false => eprintln!("{} is there", folder.display()),
+        }
     }
 
     fn folder(&self, source: &Source) -> Result<PathBuf, Box<dyn Error>> {
@@ -222,10 +242,22 @@ impl Import {
     }
 }
 
-/// The bundle's asset was made by this version.
-fn is_ours(folder: &Path) -> bool {
-    let asset = asset_path(folder).map_err(|_| ()).and_then(|path| Asset::open(&path).map_err(|_| ()));
-    asset.is_ok_and(|asset| asset.metadata.producer.as_deref() == Some(PRODUCER))
+/// What the asset of a bundle says of how it was made, if it can be read.
+fn origin(folder: &Path) -> Option<(String, Option<String>)> {
+    let asset = Asset::open(&asset_path(folder).ok()?).ok()?;
+    let options = asset.metadata.creator_defined.get(OPTIONS).and_then(|options| options.as_str());
+    Some((asset.metadata.producer.clone()?, options.map(str::to_owned)))
+}
+
+/// Some version of this program wrote the bundle.
+fn made_by_us(folder: &Path) -> bool {
+    origin(folder).is_some_and(|(producer, _)| producer.starts_with("coreai-build "))
+}
+
+/// This version wrote the bundle with these options, and its parts are there.
+fn is_made(folder: &Path, options: &ImportOptions) -> bool {
+    let same = origin(folder) == Some((PRODUCER.to_owned(), Some(options.described())));
+    same && folder.join("tokenizer/tokenizer.json").is_file()
 }
 
 /// A bundle's place in the user's cache folder.

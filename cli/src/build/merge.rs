@@ -9,7 +9,7 @@ use clap::Args;
 use coreai_asset::{Asset, Merged, WriteOptions, merge};
 use serde::Serialize;
 
-use crate::bundle::{Named, asset_path};
+use crate::bundle::{Named, asset_path, open_intact};
 use crate::progress::Bytes;
 use crate::quantity::bytes;
 use crate::table::Table;
@@ -103,7 +103,7 @@ impl Merge {
         }
         let open = |path: &PathBuf| -> Result<Asset, Named> {
             let path = asset_path(path)?;
-            Asset::open(&path).map_err(|error| Named::new(&path, error))
+            open_intact(&path)
         };
         let assets = self.inputs.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let renames = |number: usize| {

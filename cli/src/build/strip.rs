@@ -9,7 +9,7 @@ use clap::Args;
 use coreai_asset::{Asset, Locations, Region, WriteOptions};
 use serde::Serialize;
 
-use crate::bundle::{Bundle, Named};
+use crate::bundle::{Bundle, Named, open_intact};
 use crate::progress::Bytes;
 use crate::quantity::{bytes, grouped};
 use crate::table::Table;
@@ -64,7 +64,7 @@ impl Strip {
     pub fn run(&self) -> Result<ExitCode, Box<dyn Error>> {
         let bundle = Bundle::open(&self.path)?;
         let path = bundle.as_ref().map_or_else(|| self.path.clone(), Bundle::asset);
-        let asset = Asset::open(&path).map_err(|error| Named::new(&path, error))?;
+        let asset = open_intact(&path)?;
         if self.in_place && !path.is_dir() {
             return Err(Named::new(&path, "is a file; give the .aimodel folder to replace it").into());
         }

@@ -46,6 +46,6 @@ pub use summary::{
     CompositeUse, Compression, FunctionSummary, ParamSummary, SUMMARY_SCHEMA_VERSION, Summary, WeightClass,
 };
 pub use types::{AttrId, ElementType, TensorType, Type, TypeId};
-#[cfg(not(target_arch = "wasm32"))]
-pub use write::StagedFolder;
 pub use write::{Locations, Merged, Progress, WriteOptions, merge};
+#[cfg(not(target_arch = "wasm32"))]
+pub use write::{StagedFolder, discard_staged};

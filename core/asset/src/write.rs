@@ -34,7 +34,7 @@ mod tests;
 use std::io::Write;
 
 #[cfg(not(target_arch = "wasm32"))]
-pub use staged::StagedFolder;
+pub use staged::{StagedFolder, discard_staged};
 
 use crate::asset::Asset;
 use crate::error::AssetError;

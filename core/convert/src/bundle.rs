@@ -3,11 +3,36 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use coreai_asset::{Asset, Progress, StagedFolder, WriteOptions};
-use serde_json::json;
+use coreai_asset::{Asset, AssetError, Progress, StagedFolder, WriteOptions};
+use serde_json::{Value, json};
 
+use crate::config::Config;
 use crate::error::ConvertError;
 use crate::tokenizer::TokenizerFiles;
+
+/// The file that names the tokens that end a text.
+const GENERATION: &str = "generation_config.json";
+
+/// Whether a bundle can be written there: nothing is, or with `replace` a language bundle or an empty folder.
+pub fn check_destination(folder: &Path, replace: bool) -> Result<(), ConvertError> {
+    let refuse = |reason: &str| {
+        let path = folder.display().to_string();
+        Err(ConvertError::Asset(AssetError::Exists { path, reason: reason.into() }))
+    };
+    match std::fs::symlink_metadata(folder) {
+        Err(_) => Ok(()),
+        Ok(_) if !replace => refuse("ask for it to be replaced (--force), or choose another name"),
+        Ok(_) => {
+            let text = std::fs::read(folder.join("metadata.json")).unwrap_or_default();
+            let metadata: Value = serde_json::from_slice(&text).unwrap_or_default();
+            let empty = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+            match empty || metadata["kind"] == "llm" && metadata["assets"]["main"].is_string() {
+                true => Ok(()),
+                false => refuse("it is not a language bundle, so it is not replaced"),
+            }
+        }
+    }
+}
 
 /// What `metadata.json` of a bundle says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +59,12 @@ impl BundleInfo {
     pub(crate) fn write(
         &self,
         asset: &Asset,
-        tokenizer: &TokenizerFiles,
+        (tokenizer, config): (&TokenizerFiles, &Config),
         folder: &Path,
         replace: bool,
         progress: &mut Progress<'_>,
     ) -> Result<(), ConvertError> {
+        check_destination(folder, replace)?;
         let staged = StagedFolder::create(folder, replace.then_some("metadata.json"))?;
         let asset_name = format!("{}.aimodel", self.name);
         asset.save(&staged.path().join(&asset_name), &WriteOptions::default(), progress)?;
@@ -48,6 +74,11 @@ impl BundleInfo {
             reason: error.to_string(),
         })?;
         tokenizer.write_to(&tokens)?;
+        if !tokenizer.has(GENERATION) {
+            // engines end a turn at these tokens
+            let generation = json!({ "bos_token_id": config.bos, "eos_token_id": config.eos });
+            staged.write_file(&format!("tokenizer/{GENERATION}"), format!("{generation:#}\n").as_bytes())?;
+        }
         let metadata = json!({
             "metadata_version": "0.2",
             "kind": "llm",

@@ -57,7 +57,10 @@ impl Checkpoint {
         let path = path.as_ref();
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => folder::open(path),
-            Ok(metadata) if metadata.is_file() && path.extension().is_some_and(|kind| kind == "gguf") => {
+            Ok(metadata)
+                if metadata.is_file()
+                    && path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("gguf")) =>
+            {
                 gguf::open(path)
             }
             Ok(_) => Err(ConvertError::File {
@@ -72,6 +75,7 @@ impl Checkpoint {
     /// the model's numbers would be others with them: a bias that the configuration forgets, scales of a packing
     /// that is not known.
     fn checked(mut self) -> Result<Self, ConvertError> {
+        self.untie()?;
         let mut tensors = BTreeMap::new();
         layout::tensors(&self.config, |name, shape| {
             let failed = |reason: String| ConvertError::Tensor { name: name.into(), reason };
@@ -102,4 +106,40 @@ impl Checkpoint {
         self.tensors = tensors;
         Ok(self)
     }
+
+    /// A head that is in the checkpoint and is not the embedding is used, whatever the configuration says: so does
+    /// the reference.
+    fn untie(&mut self) -> Result<(), ConvertError> {
+        let (Some(head), Some(table)) = (self.tensors.get(HEAD), self.tensors.get(TABLE)) else {
+            return Ok(());
+        };
+        if !self.config.tied || head.shape() != table.shape() {
+            return Ok(());
+        }
+        let columns = head.columns();
+        let step = (COMPARED / columns.max(1)).max(1);
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        for first in (0..head.rows()).step_by(step as usize) {
+            let count = step.min(head.rows() - first);
+            for (rows, values) in [(head, &mut left), (table, &mut right)] {
+                values.resize((count * columns) as usize, 0f32);
+                rows.read(first, values)?;
+            }
+            if left != right {
+                self.config.tied = false;
+                self.notes.push(format!(
+                    "the configuration ties the head to the embedding, but {HEAD} differs from it and is used"
+                ));
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
 }
+
+/// The output head, where it is a tensor of its own.
+const HEAD: &str = "lm_head.weight";
+/// The table of token vectors.
+const TABLE: &str = "model.embed_tokens.weight";
+/// Values that are compared at a time.
+const COMPARED: u64 = 1 << 18;

@@ -35,6 +35,19 @@ pub struct ImportOptions {
     pub replace: bool,
 }
 
+/// Key of [`ImportOptions::described`] in the creator's metadata of an asset.
+pub const OPTIONS: &str = "importOptions";
+
+impl ImportOptions {
+    /// The options that decide what is written, as one line: equal lines, equal bundles.
+    pub fn described(&self) -> String {
+        let element = self.element.map_or("default", ElementType::name);
+        let compression = self.selection.as_ref().map_or_else(|| "as it is".into(), |s| format!("{s:?}"));
+        let source = self.source.as_deref().unwrap_or("a file");
+        format!("{source}; {element}; {compression}; context {:?}", self.max_context)
+    }
+}
+
 /// What an import did.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImportReport {
@@ -89,7 +102,10 @@ pub fn import(
     let max_context = context(options.max_context, config.max_positions)?;
     let name = bundle_name(folder)?;
     let source = options.source.clone().unwrap_or_else(|| file_name(checkpoint));
+    let mut creator_defined = serde_json::Map::new();
+    creator_defined.insert(OPTIONS.into(), options.described().into());
     let metadata = Metadata {
+        creator_defined,
         asset_version: Some("2.0".into()),
         producer: Some(PRODUCER.into()),
         creation_date: Some(now().replace(['-', ':'], "")),
@@ -102,11 +118,15 @@ pub fn import(
     let bundle =
         BundleInfo { name: name.clone(), vocabulary: config.vocabulary, max_context, source, compression };
     let mut bytes = 0;
-    bundle.write(&asset, &checkpoint.tokenizer, folder, options.replace, &mut |done, total| {
+    bundle.write(&asset, (&checkpoint.tokenizer, config), folder, options.replace, &mut |done, total| {
         bytes = total;
         progress(Phase::Writing { done, total });
     })?;
 
+    let mut notes = checkpoint.notes.clone();
+    if config.architecture == Architecture::Gemma3 && element == ElementType::F16 {
+        notes.push("activations of Gemma leave the range of float16: run it with --precision exact, or import as bf16".into());
+    }
     let weights = weights.reports();
     let parameters = weights.iter().map(WeightReport::elements).sum::<u64>();
     let bits: f64 = weights.iter().map(|w| w.elements() as f64 * w.stored.bits_per_weight()).sum();
@@ -122,7 +142,7 @@ pub fn import(
         bytes,
         max_abs_difference: differences.reduce(f32::max),
         weights,
-        notes: checkpoint.notes.clone(),
+        notes,
     })
 }
 
@@ -141,7 +161,7 @@ fn context(wanted: Option<u64>, trained: u64) -> Result<u64, ConvertError> {
 }
 
 /// The folder's name, if it can name an asset.
-fn bundle_name(folder: &Path) -> Result<String, ConvertError> {
+pub fn bundle_name(folder: &Path) -> Result<String, ConvertError> {
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {

@@ -19,13 +19,13 @@ mod rows;
 mod tokenizer;
 mod weights;
 
-pub use bundle::BundleInfo;
+pub use bundle::{BundleInfo, check_destination};
 pub use checkpoint::{Checkpoint, Origin, Stored, read_safetensors};
 pub use config::{Activation, Architecture, ClampedSwiglu, Config, Experts, Rope, RopeScaling};
 pub use error::ConvertError;
 pub use formats::{BlockFormat, Storage, StoredRows};
 pub use gguf::Gguf;
-pub use import::{ImportOptions, ImportReport, PRODUCER, Phase, import};
+pub use import::{ImportOptions, ImportReport, OPTIONS, PRODUCER, Phase, bundle_name, import};
 pub use rows::{CodeType, PackedRows, Packing, Rows, ScaleType, SharedRows};
 pub use tokenizer::TokenizerFiles;
 pub use weights::{StoredAs, WeightReport, Weights};

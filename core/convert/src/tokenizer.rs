@@ -115,11 +115,18 @@ impl TokenizerFiles {
                 Contents::Bytes(bytes) => fs::write(&path, bytes),
                 Contents::File(from) => fs::copy(from, &path).map(|_| ()),
             };
-            written.map_err(|error| ConvertError::File {
+            // what is renamed into place afterwards has to be on the disk
+            let lasting = written.and_then(|()| fs::OpenOptions::new().append(true).open(&path)?.sync_all());
+            lasting.map_err(|error| ConvertError::File {
                 path: path.display().to_string(),
                 reason: error.to_string(),
             })?;
         }
         Ok(())
+    }
+
+    /// There is a file of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.files.iter().any(|(own, _)| *own == name)
     }
 }

@@ -4,12 +4,27 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::layout::write_error;
 use crate::error::AssetError;
 
 /// Tells temporary folders of one process apart.
 static SERIAL: AtomicU32 = AtomicU32::new(0);
+
+/// Temporary folders of this process that are being written.
+static STAGED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn staged() -> MutexGuard<'static, Vec<PathBuf>> {
+    STAGED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes every folder that this process is writing. For handlers of signals that end the process.
+pub fn discard_staged() {
+    for path in staged().drain(..) {
+        let _ = fs::remove_dir_all(&path); // nothing is left to tell it to
+    }
+}
 
 /// A folder that is written under a temporary name next to its destination and renamed when it is complete. Until
 /// then, or if anything fails, what was at the destination stays, and dropping this removes what was written.
@@ -24,8 +39,10 @@ impl StagedFolder {
     /// that name or nothing at all; anything else there is an [`AssetError::Exists`].
     pub fn create(destination: &Path, mark: Option<&str>) -> Result<Self, AssetError> {
         let replaces = check_destination(destination, mark)?;
+        sweep(destination);
         let path = sibling(destination, "partial")?;
-        fs::create_dir(&path).map_err(|error| failed(&path, &error))?;
+        fs::create_dir(&path).map_err(|error| failed(destination, &error))?;
+        staged().push(path.clone());
         Ok(Self { destination: destination.to_owned(), path, replaces })
     }
 
@@ -52,8 +69,13 @@ impl StagedFolder {
     pub fn commit(self) -> Result<(), AssetError> {
         sync_folder(&self.path)?;
         match self.replaces {
-            false => fs::rename(&self.path, &self.destination)
-                .map_err(|error| failed(&self.destination, &error))?,
+            false => fs::rename(&self.path, &self.destination).map_err(|error| match error.kind() {
+                ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists => AssetError::Exists {
+                    path: self.destination.display().to_string(),
+                    reason: "another program wrote it meanwhile".into(),
+                },
+                _ => failed(&self.destination, &error),
+            })?,
             true => exchange(&self.path, &self.destination)?,
         }
         sync_folder(parent(&self.destination))
@@ -63,6 +85,23 @@ impl StagedFolder {
 impl Drop for StagedFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path); // it is gone after the rename
+        staged().retain(|path| *path != self.path);
+    }
+}
+
+/// Removes what processes that are gone have left of this destination. Where it cannot be told whether a process
+/// lives, nothing.
+fn sweep(destination: &Path) {
+    let name = destination.file_name().map(|name| format!(".{}.", name.to_string_lossy()));
+    let (Some(name), true) = (name, Path::new("/proc/self").exists()) else { return };
+    for entry in fs::read_dir(parent(destination)).into_iter().flatten().flatten() {
+        let found = entry.file_name().to_string_lossy().into_owned();
+        let process = found.strip_prefix(&name).and_then(|rest| rest.strip_suffix(".partial"));
+        let process =
+            process.and_then(|rest| rest.split_once('-')).and_then(|(id, _)| id.parse::<u32>().ok());
+        if process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            let _ = fs::remove_dir_all(entry.path()); // it harms nobody
+        }
     }
 }
 

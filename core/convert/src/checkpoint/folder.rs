@@ -68,6 +68,10 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint, ConvertError> {
 /// The name of a tensor in a text model: without the prefixes that models which also see put before it.
 /// `None` for the tensors of their other parts.
 fn text_name(architecture: Architecture, name: &str) -> Option<String> {
+    // a model that was saved without its head has no prefix
+    if ["embed_tokens.", "layers.", "norm."].iter().any(|part| name.starts_with(part)) {
+        return text_name(architecture, &format!("model.{name}"));
+    }
     match architecture {
         Architecture::Gemma3 => {
             let part = name.strip_prefix("model.").unwrap_or(name);

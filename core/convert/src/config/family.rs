@@ -84,7 +84,8 @@ impl<'a> Family<'a> {
             head_dim,
             rms_eps: fields.number("rms_norm_eps", 0.0, 1.0)?.unwrap_or(self.eps()),
             norm_offset: if gemma3 { 1.0 } else { 0.0 },
-            tied: self.outermost(|fields| fields.flag("tie_word_embeddings"))?.unwrap_or(gemma3),
+            // of nested files the outer key alone counts
+            tied: self.outer.flag("tie_word_embeddings")?.unwrap_or(gemma3),
             max_positions,
             activation: self.activation()?,
             rope,

@@ -100,6 +100,9 @@ fn windows_of_each_family() {
     assert_eq!(windows("llama", json!({"sliding_window": 5})), [0; 8]);
     assert_eq!(windows("mistral", json!({})), [4096; 8]);
     assert_eq!(windows("mistral", json!({"sliding_window": null})), [0; 8]);
+    let types = ["full_attention", "sliding_attention"].repeat(4);
+    let ministral = json!({"sliding_window": 5, "layer_types": types});
+    assert_eq!(windows("mistral", ministral), [0, 5, 0, 5, 0, 5, 0, 5]);
     assert_eq!(windows("mixtral", json!({})), [0; 8]);
     assert_eq!(windows("mixtral", json!({"sliding_window": 7})), [7; 8]);
     assert_eq!(windows("phi3", json!({"sliding_window": 2047})), [2047; 8]);

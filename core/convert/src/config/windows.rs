@@ -27,7 +27,9 @@ pub(super) fn windows(
     let everywhere = |window: Option<u64>| Ok((0..layers).map(|_| window.unwrap_or(0)).collect());
     match architecture {
         Architecture::Llama => everywhere(None),
-        Architecture::Mistral | Architecture::Phi3 | Architecture::Mixtral => everywhere(window),
+        // with `layer_types` transformers reads it as Ministral, whose layers differ
+        Architecture::Mistral => by_layer(fields, layers, window, |_| window.is_some()),
+        Architecture::Phi3 | Architecture::Mixtral => everywhere(window),
         Architecture::Qwen3Moe => everywhere(window.filter(|_| used)),
         Architecture::Qwen2 | Architecture::Qwen3 => {
             let window = window.filter(|_| used);

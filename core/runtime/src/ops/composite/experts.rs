@@ -33,10 +33,12 @@ fn many(experts: i64) -> i64 {
 }
 
 /// The number of experts when products by all of them serve: `rhs` is chosen, `lhs` is not and has no
-/// batch axes.
+/// batch axes. Of one expert there is nothing to select.
 fn experts(c: &Composite, lhs: &Fact, rhs: &Fact, index: Option<&Fact>) -> Option<i64> {
     let index = index.filter(|_| input(c, "lhs_indices").is_none())?;
-    (lhs.dims.len() <= index.dims.len() + 2).then(|| rhs.dims[batch_axes(c)].as_const()).flatten()
+    let experts =
+        (lhs.dims.len() <= index.dims.len() + 2).then(|| rhs.dims[batch_axes(c)].as_const()).flatten();
+    experts.filter(|experts| *experts > 1)
 }
 
 impl Rule for GatherMatMul {
