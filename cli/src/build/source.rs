@@ -40,7 +40,7 @@ impl Source {
     /// What the metadata of a bundle names as its source.
     pub fn described(&self) -> Option<String> {
         match self {
-            Self::Path(_) => None,
+            Self::Path(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
             Self::Hub(name) => Some(name.trim_start_matches("hf:").to_owned()),
             Self::Package(name) => Some(name.clone()),
         }
