@@ -88,9 +88,19 @@ fn a_folder_becomes_a_bundle() {
     let before = tree(&folder.0);
     let output = build(&["import", from, "-o", to, "--if-missing"]);
     assert!(good(&output).is_empty() && String::from_utf8_lossy(&output.stderr).contains("is there"));
-    let output = build(&["import", "no such checkpoint", "-o", to, "--if-missing", "--print-path"]);
+    let output = build(&["import", from, "-o", to, "--if-missing", "--print-path"]);
     assert_eq!(good(&output), format!("{to}\n"));
     assert!(tree(&folder.0) == before);
+    // one of other options is not the one that is wanted
+    let output = build(&["import", from, "-o", to, "--if-missing", "--max-context", "16"]);
+    assert!(good(&output).contains("16 tokens") && tree(&folder.0) != before);
+    // a folder that this program did not make stays
+    let foreign = folder.0.join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("metadata.json"), "{}").unwrap();
+    untouched(&folder, &["import", from, "-o", text(&foreign), "--if-missing"], "already exists");
+    untouched(&folder, &["import", from, "-o", text(&foreign), "--force"], "not a language bundle");
+    std::fs::remove_dir_all(&foreign).unwrap();
     let shown = good(&build(&["import", from, "-o", to, "--force", "--compress", "w8", "--weights"]));
     assert!(shown.contains("model.layers.1.mlp.down_proj.weight") && shown.contains(" dB"), "{shown}");
     assert!(tree(&folder.0).keys().eq(before.keys()));
