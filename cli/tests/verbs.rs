@@ -94,6 +94,13 @@ fn a_folder_becomes_a_bundle() {
     // one of other options is not the one that is wanted
     let output = build(&["import", from, "-o", to, "--if-missing", "--max-context", "16"]);
     assert!(good(&output).contains("16 tokens") && tree(&folder.0) != before);
+    // what a process that is gone has left is removed; no process has such a number
+    if Path::new("/proc/self").exists() {
+        let stale = folder.0.join(".model.4294967295-0.partial");
+        std::fs::create_dir(&stale).unwrap();
+        good(&build(&["import", from, "-o", to, "--force", "--json"]));
+        assert!(!stale.exists());
+    }
     // a folder that this program did not make stays
     let foreign = folder.0.join("foreign");
     std::fs::create_dir(&foreign).unwrap();

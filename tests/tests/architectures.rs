@@ -65,6 +65,9 @@ fn folders_give_the_logits_of_the_reference() {
         let folder = scratch(checkpoint.name());
         checkpoint.write_folder(&folder.join("source"), &Layout::default()).expect("can be written");
         let asset = bundle(&checkpoint, &folder.join("source"), &folder.join("bundle"));
+        let notes = Source::open(folder.join("source")).expect("a checkpoint").notes;
+        let capped = checkpoint.name() == "gemma3-softcap";
+        assert_eq!(notes.iter().any(|note| note.contains("attn_logit_softcapping")), capped, "{notes:?}");
         let found = logits(&asset, &checkpoint, None, true);
         println!("{}: {:.1} dB", checkpoint.name(), checkpoint.psnr(&found));
         checkpoint.check(&found, DECIBELS);

@@ -182,3 +182,51 @@ fn authored_functions_compute_what_they_say() {
         }
     }
 }
+
+/// `gather_mm` with a single expert: every token's product with the one matrix.
+#[test]
+fn one_expert_is_a_product() {
+    let build = || -> Result<Asset, BuildError> {
+        let mut asset = AssetBuilder::new();
+        let mut g = asset.function("main");
+        let x = g.input("x", F32, &[None, Some(1), Some(1), Some(4)])?;
+        let tokens = g.size(x, 0)?;
+        let matrix: Vec<f32> = (0..12).map(|i| i as f32 / 4.0 - 1.0).collect();
+        let weight = g.constant(&[1, 1, 4, 3], &matrix)?;
+        let zero = g.constant(&[1, 1], &[0i32])?;
+        let indices = g.broadcast_to(zero, &[Size::Of(tokens), Size::Fixed(1)])?;
+        let declaration = Declaration {
+            name: "gather_mm",
+            inputs: vec!["lhs", "rhs", "rhs_indices"],
+            attrs: vec![("num_batch_axes", DeclaredValue::Integer(1))],
+        };
+        let product = g.composite("expert", declaration, &[x, weight, indices], |g, arguments| {
+            let matrices = g.shrink_dims(arguments[1], 0)?;
+            let index = g.expand_dims(arguments[2], 2)?;
+            let chosen = g.gather_nd(matrices, index)?;
+            let y = g.matmul(arguments[0], chosen)?;
+            g.expand_dims(y, 0)
+        })?;
+        let y = g.invoke(&product, &[x, weight, indices])?;
+        g.output("y", y)?;
+        g.finish()?;
+        asset.finish(Metadata::default())
+    };
+    let asset = AIModelAsset::new(build().unwrap_or_else(|error| panic!("{error}")));
+    let device = runner::device(&runner::options(ComputeUnitKind::Gpu));
+    for device in [None, device.clone()] {
+        let unit = if device.is_some() { ComputeUnitKind::Gpu } else { ComputeUnitKind::Cpu };
+        let options = runner::options(unit);
+        let model = pollster::block_on(AIModel::specialize_on(asset.clone(), options, device, &mut |_| {}));
+        let mut session = model.expect("plans").session_blocking("main", &[]).expect("a session");
+        session.set_input(0, &[3, 1, 1, 4], InputData::F32(&X.concat())).expect("fits");
+        session.run_blocking(&[OutputWant::all(0)]).expect("runs");
+        let found = session.output_f32(0).to_vec();
+        for (row, x) in X.iter().enumerate() {
+            for column in 0..3 {
+                let expected: f32 = (0..4).map(|i| x[i] * ((i * 3 + column) as f32 / 4.0 - 1.0)).sum();
+                assert!((found[row * 3 + column] - expected).abs() < 1e-5, "{unit:?} {found:?}");
+            }
+        }
+    }
+}

@@ -16,6 +16,8 @@ mod import;
 mod inspect;
 #[path = "../build/merge.rs"]
 mod merge;
+#[path = "../build/output.rs"]
+mod output;
 #[path = "../build/progress.rs"]
 mod progress;
 #[path = "../build/quantity.rs"]

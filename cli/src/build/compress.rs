@@ -13,6 +13,7 @@ use coreai_convert::compress::{
 use serde::Serialize;
 
 use crate::bundle::{Bundle, Named, open_intact};
+use crate::output::print;
 use crate::progress::Bytes;
 use crate::quantity::bytes;
 use crate::selection::{Exceptions, Preset, warn_of_idle_patterns};
@@ -89,16 +90,10 @@ impl Compress {
         let output = self.output.as_deref().filter(|_| !self.dry_run);
         let after = output.map(|output| self.write(&compressed, bundle.as_ref(), output)).transpose()?;
         let report = compressed.report();
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        let written = match self.json {
-            true => self.json(report, packed, [Some(before), after], &mut out),
-            false => table(&report, packed, [Some(before), after], &mut out),
-        };
-        match written.and_then(|()| out.flush()) {
-            // the reader, such as `head`, has seen enough
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            other => other?,
-        }
+        print(|out| match self.json {
+            true => self.json(report, packed, [Some(before), after], out),
+            false => table(&report, packed, [Some(before), after], out),
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -13,6 +13,7 @@ use coreai_convert::difference::{
 };
 
 use crate::bundle::{Named, asset_path};
+use crate::output::{json, print};
 use crate::progress::Bytes;
 use crate::quantity::grouped;
 use crate::table::Table;
@@ -75,18 +76,7 @@ impl Diff {
             format!("{} and {} cannot be compared: {error}", self.a.display(), self.b.display())
         })?;
         drop(bar);
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        let written = match self.json {
-            true => serde_json::to_writer_pretty(&mut out, &found)
-                .map_err(io::Error::from)
-                .and_then(|()| writeln!(out)),
-            false => self.text(&found, &mut out),
-        };
-        match written.and_then(|()| out.flush()) {
-            // the reader, such as `head`, has seen enough
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            other => other?,
-        }
+        print(|out| if self.json { json(&found, out) } else { self.text(&found, out) })?;
         Ok(found.same_program)
     }
 

@@ -14,6 +14,7 @@ use coreai_convert::{
 };
 
 use crate::bundle::asset_path;
+use crate::output::{json, print};
 use crate::progress::Bytes;
 use crate::quantity::{bytes, grouped};
 use crate::selection::{Exceptions, Preset, warn_of_idle_patterns};
@@ -140,22 +141,14 @@ impl Import {
             warn_of_idle_patterns(selection, names, "--weights lists them");
         }
         let seconds = started.elapsed().as_secs_f64();
-        let mut out = io::stdout().lock();
-        let written = if self.json {
-            serde_json::to_writer_pretty(&mut out, &report)
-                .map_err(io::Error::from)
-                .and_then(|()| writeln!(out))
-        } else if self.print_path {
-            self.describe(&report, &folder, seconds, &mut io::stderr())
-                .and_then(|()| writeln!(out, "{}", folder.display()))
-        } else {
-            self.describe(&report, &folder, seconds, &mut out)
-        };
-        match written {
-            // the reader, such as `head`, has seen enough
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            other => other?,
-        }
+        print(|out| match (self.json, self.print_path) {
+            (true, _) => json(&report, out),
+            (false, true) => {
+                self.describe(&report, &folder, seconds, &mut io::stderr())?;
+                writeln!(out, "{}", folder.display())
+            }
+            (false, false) => self.describe(&report, &folder, seconds, out),
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 

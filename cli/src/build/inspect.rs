@@ -9,6 +9,7 @@ use clap::Args;
 use coreai_asset::{Asset, HashStatus, ParamSummary, PrintOptions, Summary};
 
 use crate::bundle::{Named, asset_path};
+use crate::output::{json, print};
 use crate::quantity::{bytes, grouped};
 use crate::table::Table;
 
@@ -56,22 +57,16 @@ impl Inspect {
         if self.verify_hash {
             summary.hash = asset.verify_hash().map_err(|error| Named::new(&path, error))?;
         }
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        let written = if self.text {
-            let options = PrintOptions { bodies: self.bodies, locations: self.locations };
-            out.write_all(asset.text(options).as_bytes())
-        } else if self.json {
-            serde_json::to_writer_pretty(&mut out, &summary)
-                .map_err(io::Error::from)
-                .and_then(|()| writeln!(out))
-        } else {
-            self.table(&path, &summary, &mut out)
-        };
-        match written.and_then(|()| out.flush()) {
-            // the reader, such as `head`, has seen enough
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            other => other?,
-        }
+        print(|out| {
+            if self.text {
+                let options = PrintOptions { bodies: self.bodies, locations: self.locations };
+                out.write_all(asset.text(options).as_bytes())
+            } else if self.json {
+                json(&summary, out)
+            } else {
+                self.table(&path, &summary, out)
+            }
+        })?;
         if self.verify_hash && summary.hash != HashStatus::Match {
             let reason = hash_text(summary.hash);
             return Err(Box::new(Named::new(&path, format!("hash: {reason}"))));

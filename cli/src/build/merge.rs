@@ -10,6 +10,7 @@ use coreai_asset::{Asset, Merged, WriteOptions, merge};
 use serde::Serialize;
 
 use crate::bundle::{Named, asset_path, open_intact};
+use crate::output::{json, print};
 use crate::progress::Bytes;
 use crate::quantity::bytes;
 use crate::table::Table;
@@ -123,18 +124,7 @@ impl Merge {
             file_bytes_before: assets.iter().map(|asset| asset.source().len()).sum(),
             file_bytes_after: after,
         };
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        let written = match self.json {
-            true => serde_json::to_writer_pretty(&mut out, &report)
-                .map_err(io::Error::from)
-                .and_then(|()| writeln!(out)),
-            false => table(&report, &mut out),
-        };
-        match written.and_then(|()| out.flush()) {
-            // the reader, such as `head`, has seen enough
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            other => other?,
-        }
+        print(|out| if self.json { json(&report, out) } else { table(&report, out) })?;
         Ok(ExitCode::SUCCESS)
     }
 

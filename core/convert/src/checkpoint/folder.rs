@@ -32,6 +32,14 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint, ConvertError> {
         reason: "has no config.json; expected a model as transformers writes it".into(),
     })?;
     let mut config = Config::from_file(&path.display().to_string(), &json)?;
+    let text = json.get("text_config").unwrap_or(&json);
+    if config.architecture == Architecture::Gemma3
+        && text.get("attn_logit_softcapping").is_some_and(|cap| !cap.is_null())
+    {
+        notes.push(
+            "attn_logit_softcapping is ignored, as the reference implementation of Gemma 3 ignores it".into(),
+        );
+    }
     // what generation stops at is there, if there is such a file
     let path = folder.join("generation_config.json");
     if let Some(json) = self::json(&path)?
