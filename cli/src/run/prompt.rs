@@ -24,7 +24,7 @@ pub fn answer(setup: &mut Setup, text: &str) -> Result<Turn, Failure> {
     let cancel = setup.session.cancel_handle();
     let (session, options, json) = (&mut setup.session, &setup.options, setup.json);
     let turn = setup.interrupt.during(|| {
-        session.send_blocking(text, options, &mut |piece| {
+        session.send_blocking(text, options, &mut |piece, _| {
             if json || broken.is_some() {
                 return;
             }

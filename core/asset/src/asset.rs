@@ -130,6 +130,11 @@ impl Asset {
         &self.tables.container.source
     }
 
+    /// Where the constants of the file lie, with their headers.
+    pub fn constant_ranges(&self) -> Vec<std::ops::Range<u64>> {
+        self.tables.resources.iter().map(|resource| resource.entry.clone()).collect()
+    }
+
     /// The writer of the bytecode, e.g. `MLIR22.0.0git`.
     pub fn bytecode_producer(&self) -> &str {
         &self.tables.container.producer

@@ -41,7 +41,7 @@ pub use metadata::Metadata;
 pub use print::{PrintOptions, TypeText};
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::MappedFile;
-pub use source::{ByteSource, MaybeSendSync, MemorySource, ReadFuture};
+pub use source::{ByteSource, KeptSource, MaybeSendSync, MemorySource, ReadFuture};
 pub use summary::{
     CompositeUse, Compression, FunctionSummary, ParamSummary, SUMMARY_SCHEMA_VERSION, Summary, WeightClass,
 };

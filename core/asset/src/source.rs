@@ -1,6 +1,7 @@
 //! Where the bytes of `main.mlirb` come from.
 
 mod joined;
+mod kept;
 #[cfg(not(target_arch = "wasm32"))]
 mod mapped;
 
@@ -10,6 +11,7 @@ use std::ops::Range;
 use std::pin::Pin;
 
 pub(crate) use joined::Joined;
+pub use kept::KeptSource;
 #[cfg(not(target_arch = "wasm32"))]
 pub use mapped::MappedFile;
 
@@ -34,6 +36,13 @@ pub type ReadFuture<'a> = Pin<Box<dyn Future<Output = Result<Cow<'a, [u8]>, Asse
 #[cfg(target_arch = "wasm32")]
 pub type ReadFuture<'a> = Pin<Box<dyn Future<Output = Result<Cow<'a, [u8]>, AssetError>> + 'a>>;
 
+/// The result of [`ByteSource::bring_missed`].
+#[cfg(not(target_arch = "wasm32"))]
+pub type BringFuture<'a> = Pin<Box<dyn Future<Output = Result<bool, AssetError>> + Send + 'a>>;
+/// The result of [`ByteSource::bring_missed`].
+#[cfg(target_arch = "wasm32")]
+pub type BringFuture<'a> = Pin<Box<dyn Future<Output = Result<bool, AssetError>> + 'a>>;
+
 /// Random access to the bytes of a file, in memory or far away.
 pub trait ByteSource: MaybeSendSync {
     /// Length of the file in bytes.
@@ -52,6 +61,12 @@ pub trait ByteSource: MaybeSendSync {
     fn slice(&self, range: Range<u64>) -> Option<&[u8]> {
         let _ = range;
         None
+    }
+
+    /// Brings what [`slice`](ByteSource::slice) was asked for in vain. True when there is something
+    /// new: what failed for want of it may be tried again. A file in memory has nothing to bring.
+    fn bring_missed(&self) -> BringFuture<'_> {
+        Box::pin(std::future::ready(Ok(false)))
     }
 }
 

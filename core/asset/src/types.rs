@@ -103,41 +103,42 @@ pub enum Type {
     Debug(u8),
 }
 
-/// Code, element type, name and storage bits; the one table of element types.
-const ELEMENTS: [(u8, ElementType, &str, u32); 31] = {
+/// Code, element type, name, name in NumPy or `ml_dtypes` (our own where neither has it) and storage
+/// bits; the one table of element types.
+const ELEMENTS: [(u8, ElementType, &str, &str, u32); 31] = {
     use ElementType::*;
     [
-        (4, Bool, "bool", 8),
-        (5, F64, "float64", 64),
-        (6, F32, "float32", 32),
-        (7, F16, "float16", 16),
-        (8, BF16, "bfloat16", 16),
-        (9, F8E5M2, "float8E5M2", 8),
-        (10, F8E4M3FN, "float8E4M3FN", 8),
-        (11, ComplexF64, "complex_float64", 128),
-        (12, ComplexF32, "complex_float32", 64),
-        (13, ComplexF16, "complex_float16", 32),
-        (14, ComplexBF16, "complex_bfloat16", 32),
-        (15, ComplexF8E5M2, "complex_float8E5M2", 16),
-        (16, ComplexF8E4M3FN, "complex_float8E4M3FN", 16),
-        (17, SI64, "sint64", 64),
-        (18, SI32, "sint32", 32),
-        (19, SI16, "sint16", 16),
-        (20, SI8, "sint8", 8),
-        (21, SI4, "sint4", 4),
-        (22, SI2, "sint2", 2),
-        (23, UI64, "uint64", 64),
-        (24, UI32, "uint32", 32),
-        (25, UI16, "uint16", 16),
-        (26, UI8, "uint8", 8),
-        (27, UI4, "uint4", 4),
-        (28, UI2, "uint2", 2),
-        (29, UI1, "uint1", 1),
-        (36, UI6, "uint6", 6),
-        (37, UI3, "uint3", 3),
-        (38, TF32, "tfloat32", 32),
-        (46, F4E2M1FN, "float4E2M1FN", 4),
-        (47, F8E8M0FN, "float8E8M0FN", 8),
+        (4, Bool, "bool", "bool", 8),
+        (5, F64, "float64", "float64", 64),
+        (6, F32, "float32", "float32", 32),
+        (7, F16, "float16", "float16", 16),
+        (8, BF16, "bfloat16", "bfloat16", 16),
+        (9, F8E5M2, "float8E5M2", "float8_e5m2", 8),
+        (10, F8E4M3FN, "float8E4M3FN", "float8_e4m3fn", 8),
+        (11, ComplexF64, "complex_float64", "complex128", 128),
+        (12, ComplexF32, "complex_float32", "complex64", 64),
+        (13, ComplexF16, "complex_float16", "complex_float16", 32),
+        (14, ComplexBF16, "complex_bfloat16", "complex_bfloat16", 32),
+        (15, ComplexF8E5M2, "complex_float8E5M2", "complex_float8E5M2", 16),
+        (16, ComplexF8E4M3FN, "complex_float8E4M3FN", "complex_float8E4M3FN", 16),
+        (17, SI64, "sint64", "int64", 64),
+        (18, SI32, "sint32", "int32", 32),
+        (19, SI16, "sint16", "int16", 16),
+        (20, SI8, "sint8", "int8", 8),
+        (21, SI4, "sint4", "int4", 4),
+        (22, SI2, "sint2", "int2", 2),
+        (23, UI64, "uint64", "uint64", 64),
+        (24, UI32, "uint32", "uint32", 32),
+        (25, UI16, "uint16", "uint16", 16),
+        (26, UI8, "uint8", "uint8", 8),
+        (27, UI4, "uint4", "uint4", 4),
+        (28, UI2, "uint2", "uint2", 2),
+        (29, UI1, "uint1", "uint1", 1),
+        (36, UI6, "uint6", "uint6", 6),
+        (37, UI3, "uint3", "uint3", 3),
+        (38, TF32, "tfloat32", "tfloat32", 32),
+        (46, F4E2M1FN, "float4E2M1FN", "float4_e2m1fn", 4),
+        (47, F8E8M0FN, "float8E8M0FN", "float8_e8m0fnu", 8),
     ]
 };
 
@@ -152,9 +153,19 @@ impl ElementType {
         ELEMENTS.iter().map(|row| row.1)
     }
 
-    fn row(self) -> (&'static str, u32) {
+    /// The element type of a name as [`ElementType::numpy_name`] gives it.
+    pub fn from_numpy_name(name: &str) -> Option<Self> {
+        ELEMENTS.iter().find(|row| row.3 == name).map(|row| row.1)
+    }
+
+    fn row(self) -> (&'static str, &'static str, u32) {
         let row = ELEMENTS.iter().find(|row| row.1 == self);
-        row.map_or(("unknown", 0), |row| (row.2, row.3)) // the table is complete, see the test
+        row.map_or(("unknown", "unknown", 0), |row| (row.2, row.3, row.4)) // the table is complete, see the test
+    }
+
+    /// As NumPy and `ml_dtypes` call it, e.g. `int32`, `float8_e5m2`.
+    pub fn numpy_name(self) -> &'static str {
+        self.row().1
     }
 
     /// E.g. `float16`, `sint4`, `uint8`.
@@ -164,7 +175,7 @@ impl ElementType {
 
     /// Bits of one stored element; `bool` takes a byte, complex types both parts.
     pub fn bits(self) -> u32 {
-        self.row().1
+        self.row().2
     }
 
     /// Real floating-point types, of any width.

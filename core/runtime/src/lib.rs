@@ -28,6 +28,8 @@ mod selfcheck;
 mod session;
 mod states;
 pub mod step;
+#[cfg(target_arch = "wasm32")]
+mod turn;
 mod view;
 mod words;
 
@@ -36,7 +38,7 @@ pub use error::Error;
 pub use gpu::{AdapterInfo, DeviceBytes, adapters};
 pub use host::Elements;
 pub use image::{ImageDescriptor, PixelFormat};
-pub use model::{AIModel, AIModelAsset, FunctionDescriptor, PortDescriptor};
+pub use model::{AIModel, AIModelAsset, FunctionDescriptor, OpenDevice, PortDescriptor};
 pub use ndarray::NDArray;
 pub use ops::table::{OpRow, Support, table as ops_table};
 pub use options::{ComputeUnitKind, ForcedKernel, Precision, SpecializationOptions};

@@ -9,7 +9,7 @@ use coreai_asset::{Asset, ElementType, Function, ParamKind, Type};
 use futures::lock::Mutex as AsyncMutex;
 
 use crate::error::Error;
-use crate::gpu::{DeviceBytes, GpuConstants, GpuDevice};
+use crate::gpu::{AdapterInfo, DeviceBytes, GpuConstants, GpuDevice};
 use crate::graph::{flatten, replay};
 use crate::image::ImageDescriptor;
 use crate::options::{ComputeUnitKind, SpecializationOptions};
@@ -110,6 +110,15 @@ pub(crate) enum Unit {
     Gpu { device: Arc<GpuDevice>, constants: AsyncMutex<GpuConstants> },
 }
 
+/// Opens the device of a model, and another one after each loss.
+#[cfg(not(target_arch = "wasm32"))]
+pub type OpenDevice =
+    Arc<dyn Fn() -> futures::future::BoxFuture<'static, Result<Arc<GpuDevice>, Error>> + Send + Sync>;
+/// Opens the device of a model, and another one after each loss.
+#[cfg(target_arch = "wasm32")]
+pub type OpenDevice =
+    Arc<dyn Fn() -> futures::future::LocalBoxFuture<'static, Result<Arc<GpuDevice>, Error>>>;
+
 /// An asset specialized for one device; shared by sessions.
 pub struct AIModel {
     pub(crate) asset: Arc<AIModelAsset>,
@@ -117,6 +126,10 @@ pub struct AIModel {
     pub(crate) unit: Unit,
     functions: Vec<Arc<Program>>,
     entries: Mutex<Vec<ReportEntry>>,
+    /// Where a device comes from after a loss; `None` for a device that the caller opened.
+    open: Option<OpenDevice>,
+    /// The model that took over after the loss of the device.
+    successor: AsyncMutex<Option<Arc<AIModel>>>,
 }
 
 impl AIModel {
@@ -134,11 +147,28 @@ impl AIModel {
         options: SpecializationOptions,
         progress: &mut impl FnMut(u64),
     ) -> Result<Arc<AIModel>, Error> {
-        let device = match options.compute_unit {
-            ComputeUnitKind::Cpu => None,
-            ComputeUnitKind::Gpu => Some(GpuDevice::open(&options).await?),
-        };
-        Self::specialize_on(asset, options, device, progress).await
+        match options.compute_unit {
+            ComputeUnitKind::Cpu => Self::build(asset, options, None, None, progress).await,
+            ComputeUnitKind::Gpu => {
+                let how = options.clone();
+                let open: OpenDevice = Arc::new(move || {
+                    let how = how.clone();
+                    Box::pin(async move { GpuDevice::open(&how).await })
+                });
+                Self::specialize_from(asset, options, open, progress).await
+            }
+        }
+    }
+
+    /// As [`AIModel::specialize_with`], on the GPU unit with devices that `open` gives.
+    pub async fn specialize_from(
+        asset: Arc<AIModelAsset>,
+        options: SpecializationOptions,
+        open: OpenDevice,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<Arc<AIModel>, Error> {
+        let device = open().await?;
+        Self::build(asset, options, Some(device), Some(open), progress).await
     }
 
     /// As [`AIModel::specialize_with`], on a device that is open already; several models may share it.
@@ -148,12 +178,29 @@ impl AIModel {
         device: Option<Arc<GpuDevice>>,
         progress: &mut impl FnMut(u64),
     ) -> Result<Arc<AIModel>, Error> {
+        Self::build(asset, options, device, None, progress).await
+    }
+
+    async fn build(
+        asset: Arc<AIModelAsset>,
+        options: SpecializationOptions,
+        device: Option<Arc<GpuDevice>>,
+        open: Option<OpenDevice>,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<Arc<AIModel>, Error> {
         let mut entries = vec![];
         let (mut functions, mut refused) = (vec![], vec![]);
         let cx = BuildCx { asset: &asset.asset, options: &options, gpu: device.is_some() };
         for function in asset.entry_points() {
             let mut found = vec![];
-            match program::function(&cx, function, &mut found) {
+            let built = loop {
+                found.clear();
+                let built = program::function(&cx, function, &mut found);
+                if !asset.asset.source().bring_missed().await? {
+                    break built;
+                }
+            };
+            match built {
                 Ok(built) => {
                     found.extend(placed(&built, device.is_some()));
                     functions.push(Arc::new(built));
@@ -195,7 +242,53 @@ impl AIModel {
                 Unit::Gpu { device, constants: AsyncMutex::new(constants) }
             }
         };
-        Ok(Arc::new(AIModel { asset, options, unit, functions, entries: Mutex::new(entries) }))
+        let (entries, successor) = (Mutex::new(entries), AsyncMutex::new(None));
+        Ok(Arc::new(AIModel { asset, options, unit, functions, entries, open, successor }))
+    }
+
+    /// Whether the device was lost. Sessions fail from then on; see [`AIModel::rebuilt`].
+    pub fn is_lost(&self) -> bool {
+        matches!(&self.unit, Unit::Gpu { device, .. } if device.is_lost())
+    }
+
+    /// The newest of the models that took over, without waiting for one that is being made.
+    pub fn latest(self: &Arc<Self>) -> Arc<AIModel> {
+        let mut model = self.clone();
+        while let Some(next) = model.successor.try_lock().and_then(|s| s.clone()) {
+            model = next;
+        }
+        model
+    }
+
+    /// This model; after a loss of its device the one that takes over, made from the same asset and
+    /// options on a new device, once for all who ask. States of sessions are not carried over.
+    /// [`Error::DeviceLost`] when the device was the caller's.
+    pub async fn rebuilt(self: &Arc<Self>) -> Result<Arc<AIModel>, Error> {
+        let mut model = self.clone();
+        while model.is_lost() {
+            let mut successor = model.successor.lock().await;
+            let next = match &*successor {
+                Some(next) => next.clone(),
+                None => {
+                    let Some(open) = &model.open else {
+                        let reason = "it was the caller's; make the model again on another one";
+                        return Err(Error::DeviceLost(reason.into()));
+                    };
+                    let (asset, options) = (model.asset.clone(), model.options.clone());
+                    let next = Self::specialize_from(asset, options, open.clone(), &mut |_| {}).await?;
+                    let message = "the device was lost; the model was built again on another one";
+                    next.add_entry(ReportEntry {
+                        code: "device_replaced",
+                        message: message.into(),
+                        fallback: false,
+                    })?;
+                    successor.insert(next).clone()
+                }
+            };
+            drop(successor);
+            model = next;
+        }
+        Ok(model)
     }
 
     /// Blocking twin of [`AIModel::specialize`].
@@ -228,6 +321,14 @@ impl AIModel {
         match &self.unit {
             Unit::Cpu => format!("CPU, {} threads", crate::cpu::threads::width()),
             Unit::Gpu { device, .. } => format!("{} ({})", device.info().name, device.info().backend),
+        }
+    }
+
+    /// The adapter; `None` on the CPU unit.
+    pub fn adapter(&self) -> Option<&AdapterInfo> {
+        match &self.unit {
+            Unit::Cpu => None,
+            Unit::Gpu { device, .. } => Some(device.info()),
         }
     }
 
@@ -311,7 +412,7 @@ impl AIModel {
     }
 
     /// Adds to the report; under `strict` a fallback is an error.
-    pub(crate) fn add_entry(&self, entry: ReportEntry) -> Result<(), Error> {
+    pub fn add_entry(&self, entry: ReportEntry) -> Result<(), Error> {
         note(&mut self.lock(), entry, self.options.strict)
     }
 

@@ -196,7 +196,7 @@ fn the_template_and_tokenizer_give_the_golden_prompt_ids() {
     let tokenizer = Tokenizer::new(&files).unwrap();
     let template = ChatTemplate::declared(&files, || 0).unwrap().unwrap();
     for golden in golden(&models) {
-        let message = Message { role: "user", content: golden.prompt.clone() };
+        let message = Message { role: "user".into(), content: golden.prompt.clone() };
         let text = template.render(&[message], true).unwrap();
         assert_eq!(tokenizer.encode(&text, false).unwrap(), golden.prompt_ids, "{text}");
         let mut detokenizer = tokenizer.detokenizer();
@@ -219,13 +219,13 @@ fn a_conversation_streams_stops_and_reuses_its_cache() {
     let generation = GenerationOptions { max_tokens: 40, ..Default::default() };
     let mut streamed = String::new();
     let first =
-        chat.send_blocking("What is the capital of France?", &generation, &mut |t| streamed += t).unwrap();
+        chat.send_blocking("What is the capital of France?", &generation, &mut |t, _| streamed += t).unwrap();
     assert_eq!(first.text, "The capital of France is Paris.");
     assert_eq!(streamed, first.text);
     assert_eq!(first.stop_reason, StopReason::EndOfTurn);
     assert_eq!(first.figures.reused_tokens, 0);
 
-    let second = chat.send_blocking("And of Italy?", &generation, &mut |_| {}).unwrap();
+    let second = chat.send_blocking("And of Italy?", &generation, &mut |_, _| {}).unwrap();
     // Everything but the end-of-turn token, which was sampled and never run.
     let kept = first.figures.prompt_tokens + first.token_ids.len() - 1;
     assert_eq!(second.figures.reused_tokens, kept);
@@ -236,11 +236,11 @@ fn a_conversation_streams_stops_and_reuses_its_cache() {
 
     let stops = GenerationOptions { stop: vec!["of Fr".into()], ..generation.clone() };
     chat.reset();
-    let turn = chat.send_blocking("What is the capital of France?", &stops, &mut |_| {}).unwrap();
+    let turn = chat.send_blocking("What is the capital of France?", &stops, &mut |_, _| {}).unwrap();
     assert_eq!(turn.text, "The capital ");
     assert_eq!(turn.stop_reason, StopReason::StopString("of Fr".into()));
 
-    let error = chat.send_blocking(&"word ".repeat(300), &generation, &mut |_| {}).unwrap_err();
+    let error = chat.send_blocking(&"word ".repeat(300), &generation, &mut |_, _| {}).unwrap_err();
     assert_eq!(error.code(), "prompt_too_long");
     assert!(error.to_string().contains("256"), "{error}");
 }

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
-use coreai_asset::{Asset, AssetError, ConstantRef};
+use coreai_asset::{Asset, ConstantRef};
 
 use crate::error::Error;
 use crate::plan::Plan;
@@ -35,13 +34,14 @@ pub(super) struct AssetConstants {
 }
 
 impl AssetConstants {
-    pub fn new(plan: &Plan, asset: Arc<Asset>) -> Result<AssetConstants, Error> {
+    pub async fn new(plan: &Plan, asset: Arc<Asset>) -> Result<AssetConstants, Error> {
         let mut read = HashMap::new();
         let source = asset.source();
+        let in_memory = source.slice(0..0).is_some();
         for constant in plan.buffers.iter().flat_map(|buffer| constants(&buffer.role)).flatten() {
             let range = constant.range.clone();
-            if source.slice(range.clone()).is_none() {
-                let bytes = ready(source.read(range.clone()), &range)?;
+            if !in_memory && !read.contains_key(&(range.start, range.end)) {
+                let bytes = source.read(range.clone()).await?;
                 read.insert((range.start, range.end), bytes.into_owned());
             }
         }
@@ -51,26 +51,10 @@ impl AssetConstants {
 
 impl Constants for AssetConstants {
     fn bytes(&self, range: &Range<u64>) -> Option<&[u8]> {
-        self.asset
-            .source()
-            .slice(range.clone())
-            .or_else(|| self.read.get(&(range.start, range.end)).map(Vec::as_slice))
-    }
-}
-
-/// The result of a read that is ready at once, as those of native sources are.
-fn ready<T>(
-    future: impl Future<Output = Result<T, AssetError>>,
-    range: &Range<u64>,
-) -> Result<T, AssetError> {
-    let mut context = Context::from_waker(Waker::noop());
-    match std::pin::pin!(future).poll(&mut context) {
-        Poll::Ready(answer) => answer,
-        Poll::Pending => Err(AssetError::Source {
-            start: range.start,
-            end: range.end,
-            reason: "the CPU unit needs the file in memory".into(),
-        }),
+        match self.read.get(&(range.start, range.end)) {
+            Some(bytes) => Some(bytes),
+            None => self.asset.source().slice(range.clone()),
+        }
     }
 }
 

@@ -130,8 +130,8 @@ struct Memory {
 
 impl CpuExecutor {
     /// Prepares to run a plan over the constants of an asset. `wide` accumulates in f64.
-    pub fn new(plan: Arc<Plan>, asset: Arc<Asset>, wide: bool) -> Result<CpuExecutor, Error> {
-        let constants = AssetConstants::new(&plan, asset)?;
+    pub async fn new(plan: Arc<Plan>, asset: Arc<Asset>, wide: bool) -> Result<CpuExecutor, Error> {
+        let constants = AssetConstants::new(&plan, asset).await?;
         Ok(CpuExecutor::with_constants(plan, Box::new(constants), wide))
     }
 
@@ -172,16 +172,35 @@ impl CpuExecutor {
         states: &mut [Vec<u32>],
         cancel: &AtomicBool,
     ) -> Result<(), Error> {
+        self.run_from(0, values, inputs, states, cancel, || false).map(drop)
+    }
+
+    /// As [`CpuExecutor::run`] from step `first` on until `pause` says so, which is asked after each
+    /// step. Gives the step to go on with, `None` at the end.
+    pub fn run_from(
+        &mut self,
+        first: usize,
+        values: &[i64],
+        inputs: &[&[u32]],
+        states: &mut [Vec<u32>],
+        cancel: &AtomicBool,
+        pause: impl Fn() -> bool + Send,
+    ) -> Result<Option<usize>, Error> {
         let plan = self.plan.clone();
-        self.memory.prepare(&plan, values)?;
+        if first == 0 {
+            self.memory.prepare(&plan, values)?;
+        }
         threads::enter(|| {
-            for step in &plan.steps {
+            for (at, step) in plan.steps.iter().enumerate().skip(first) {
                 if cancel.load(Ordering::Relaxed) {
                     return Err(Error::Cancelled);
                 }
                 self.step(&plan, step, values, inputs, states).map_err(|fault| fault.at(&plan, step))?;
+                if at + 1 < plan.steps.len() && pause() {
+                    return Ok(Some(at + 1));
+                }
             }
-            Ok(())
+            Ok(None)
         })
     }
 

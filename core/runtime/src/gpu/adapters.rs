@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::wgpu;
 use crate::error::Error;
 use crate::options::SpecializationOptions;
 
@@ -105,19 +106,24 @@ impl AdapterInfo {
 
 /// Every adapter with its description, in the driver's order.
 pub(crate) async fn enumerate() -> Vec<(wgpu::Adapter, AdapterInfo)> {
+    let describe = |adapter: wgpu::Adapter| {
+        let info = AdapterInfo::new(&adapter.get_info(), adapter.features(), &adapter.limits());
+        (adapter, info)
+    };
+    all().await.into_iter().map(describe).collect()
+}
+
+#[cfg(target_arch = "wasm32")]
+use super::web::adapters as all;
+
+#[cfg(not(target_arch = "wasm32"))]
+async fn all() -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::all().with_env();
     // Validation layers are loaded only when the environment asks for them.
     descriptor.flags = wgpu::InstanceFlags::empty().with_env();
     let instance = wgpu::Instance::new(descriptor);
-    let adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
-    adapters
-        .into_iter()
-        .map(|adapter| {
-            let info = AdapterInfo::new(&adapter.get_info(), adapter.features(), &adapter.limits());
-            (adapter, info)
-        })
-        .collect()
+    instance.enumerate_adapters(wgpu::Backends::all()).await
 }
 
 /// The adapters of this machine.

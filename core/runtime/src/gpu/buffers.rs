@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::counters::{BufferClass, count};
 use super::device::GpuDevice;
+use super::wgpu;
 use crate::error::Error;
 
 /// Granularity of a buffer's size, bytes: a `vec4<f32>`.
@@ -25,6 +26,9 @@ impl GpuBuffer {
 
 impl Drop for GpuBuffer {
     fn drop(&mut self) {
+        // A browser would keep the memory until it collects garbage.
+        #[cfg(target_arch = "wasm32")]
+        self.raw.destroy();
         self.device.bytes.remove(self.class, self.raw.size());
     }
 }
@@ -54,6 +58,18 @@ impl GpuDevice {
         class: BufferClass,
         usage: wgpu::BufferUsages,
     ) -> Result<GpuBuffer, Error> {
+        let raw = self.raw_buffer(label, bytes, usage).await?;
+        self.bytes.add(class, raw.size());
+        Ok(GpuBuffer { raw, device: self.clone(), class })
+    }
+
+    /// A buffer that is not accounted.
+    pub(super) async fn raw_buffer(
+        &self,
+        label: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, Error> {
         let limit = self.info().limits.buffer_bytes;
         let size = bytes.max(1).checked_next_multiple_of(GRANULE).filter(|size| *size <= limit);
         let Some(size) = size else {
@@ -78,7 +94,6 @@ impl GpuDevice {
             return Err(self.error(label, size, &error));
         }
         count(&self.counters.buffers, 1);
-        self.bytes.add(class, size);
-        Ok(GpuBuffer { raw, device: self.clone(), class })
+        Ok(raw)
     }
 }

@@ -31,6 +31,17 @@ impl ConstantKey {
     }
 }
 
+impl ConstantKey {
+    /// Where its first byte lies in the asset.
+    pub fn start(&self) -> u64 {
+        match self {
+            ConstantKey::Plain(constant, ..) => constant.range.start,
+            ConstantKey::Quant(source, _) => source.codes.range.start,
+            ConstantKey::Host(_) => 0,
+        }
+    }
+}
+
 /// Elements of a constant; constants have no symbolic extents.
 fn elements_of(buffer: &Buffer) -> u64 {
     buffer.elements.as_const().and_then(|n| u64::try_from(n).ok()).unwrap_or(0)

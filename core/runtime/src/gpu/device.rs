@@ -10,6 +10,7 @@ use super::counters::{ByteCounters, CounterValues, Counters, DeviceBytes, count}
 use super::dispatch::Caps;
 use super::pipelines::PipelineCache;
 use super::seam::{Signal, lock, seam};
+use super::wgpu;
 use crate::error::Error;
 use crate::options::{ForcedKernel, SpecializationOptions};
 
@@ -148,6 +149,11 @@ impl GpuDevice {
             #[cfg(not(target_arch = "wasm32"))]
             poller: std::sync::OnceLock::new(),
         })
+    }
+
+    /// Whether the device was lost.
+    pub fn is_lost(&self) -> bool {
+        self.trouble.any.load(Ordering::Acquire) && lock(&self.trouble.lost).is_some()
     }
 
     /// What the kernels may use.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::counters::count;
 use super::layout::{GpuLayout, STATUS_BYTES};
 use super::seam::seam;
+use super::wgpu;
 use std::time::Duration;
 
 use web_time::Instant;
@@ -112,6 +113,29 @@ impl GpuLayout {
         self.outputs.get(want).map_or(&[], Vec::as_slice)
     }
 
+    /// Copies an input of the next run from a buffer of the device, one word per element.
+    pub(crate) fn give(&mut self, input: usize, words: u64, source: &wgpu::Buffer) -> Result<(), Error> {
+        let port = self.plan.inputs.get(input);
+        let buffer = port.and_then(|p| self.buffers.get(p.buffer?.0 as usize)?.as_ref());
+        if let Some(buffer) = buffer {
+            if words * 4 > buffer.bytes() {
+                return Err(self.refused(format!("input {input} is larger than its buffer")));
+            }
+            self.device.copy(source, &buffer.raw, words * 4);
+            self.given.push(input);
+        }
+        Ok(())
+    }
+
+    /// The buffer of an output and how many bytes of it the last run wrote.
+    pub(crate) fn output_buffer(&self, output: usize, values: &[i64]) -> Result<(&wgpu::Buffer, u64), Error> {
+        let words = self.wanted_words(values, &OutputWant::all(output))?;
+        let id = self.plan.outputs.get(output).and_then(|p| p.buffer);
+        let buffer = id.and_then(|id| self.buffers.get(id.0 as usize)?.as_ref());
+        let missing = || self.refused(format!("output {output} has no buffer"));
+        buffer.map(|b| (&b.raw, (words.end - words.start) * 4)).ok_or_else(missing)
+    }
+
     /// Checks symbols and inputs, writes inputs and parameters.
     pub(crate) fn begin(&mut self, values: &[i64], inputs: &[&[u32]]) -> Result<(), Error> {
         self.device.check("before the run")?;
@@ -128,7 +152,8 @@ impl GpuLayout {
                 self.plan.inputs.len()
             )));
         }
-        for (port, words) in self.plan.inputs.iter().zip(inputs).filter(|(p, _)| p.buffer.is_some()) {
+        let ports = self.plan.inputs.iter().zip(inputs).enumerate();
+        for (_, (port, words)) in ports.filter(|(i, (p, _))| p.buffer.is_some() && !self.given.contains(i)) {
             let expected = port.dims.iter().fold(1i64, |n, d| n.saturating_mul(d.eval(values)));
             if i64::try_from(words.len()).ok() != Some(expected) {
                 return Err(Error::Input {

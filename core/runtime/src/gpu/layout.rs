@@ -17,6 +17,7 @@ use super::readback::Staging;
 use super::segments::BINDING_ALIGNMENT;
 use super::states::GpuState;
 use super::upload::{GpuConstants, used_buffers};
+use super::wgpu;
 use super::work::{submissions, upper};
 use crate::arena;
 use crate::error::Error;
@@ -42,6 +43,8 @@ pub struct GpuLayout {
     /// Ranges of `calls`, one submission each; at least one.
     pub(crate) submissions: Vec<Range<usize>>,
     pub(crate) cancel: Option<Arc<AtomicBool>>,
+    /// Inputs that are not to be written in the next run: their buffers hold them.
+    pub(crate) given: Vec<usize>,
     pub(crate) staging: Staging,
     /// Words of each wanted output of the last run.
     pub(crate) outputs: Vec<Vec<u32>>,
@@ -126,6 +129,7 @@ impl GpuLayout {
             params,
             calls,
             cancel: None,
+            given: vec![],
             staging: Staging::default(),
             outputs: vec![],
             encode: std::time::Duration::ZERO,

@@ -1,6 +1,6 @@
-//! The GPU unit: the only folder that names wgpu.
+//! The GPU unit: the only folder that names wgpu, or on the web the browser's WebGPU.
 
-// wgpu's handles are not `Send` on wasm, where everything is on one thread.
+// GPU handles are not `Send` on wasm, where everything is on one thread.
 #![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
 
 mod adapters;
@@ -23,6 +23,8 @@ mod states;
 mod trace;
 mod transcode;
 mod upload;
+#[cfg(target_arch = "wasm32")]
+pub mod web;
 mod work;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -40,4 +42,7 @@ pub use upload::GpuConstants;
 pub use work::{MAX_DISPATCHES_PER_SUBMIT, MAX_WORK_PER_SUBMIT};
 
 /// For callers that bring their own device.
+#[cfg(target_arch = "wasm32")]
+pub use web as wgpu;
+#[cfg(not(target_arch = "wasm32"))]
 pub use wgpu;

@@ -10,6 +10,7 @@ use super::buffers::GpuBuffer;
 use super::counters::BufferClass;
 use super::device::GpuDevice;
 use super::dispatch::Dispatch;
+use super::wgpu;
 use crate::error::Error;
 use crate::expr::Expr;
 

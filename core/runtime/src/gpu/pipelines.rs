@@ -6,10 +6,13 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 
 use super::counters::count;
+#[cfg(target_arch = "wasm32")]
+use super::device::Fault;
 use super::device::GpuDevice;
 use super::dispatch::{Binding, Dispatch};
 use super::params::SLOT_BYTES;
 use super::seam::lock;
+use super::wgpu;
 use crate::error::Error;
 
 /// What decides a bind group layout: the number of storage bindings and which are written.
@@ -102,6 +105,7 @@ impl GpuDevice {
         Ok(done)
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     fn compile<'a>(
         &'a self,
         key: &Key,
@@ -109,13 +113,9 @@ impl GpuDevice {
     ) -> impl Future<Output = Result<wgpu::ComputePipeline, Error>> + use<'a> {
         let (pipeline, caught) = self.scoped(|| {
             let layouts = self.layouts(key.1);
-            #[cfg(not(target_arch = "wasm32"))]
-            let source = std::borrow::Cow::Borrowed(&*key.0);
-            #[cfg(target_arch = "wasm32")]
-            let source = coreai_shaders::for_browsers(&key.0);
             let descriptor = wgpu::ShaderModuleDescriptor {
                 label: Some(kernel),
-                source: wgpu::ShaderSource::Wgsl(source),
+                source: wgpu::ShaderSource::Wgsl(std::borrow::Cow::Borrowed(&*key.0)),
             };
             // SAFETY: the sources are this crate's kernels, never text of an asset. Every loop in
             // them is bounded by a parameter word or an extent that the host computed, so none is
@@ -140,6 +140,29 @@ impl GpuDevice {
                 None => Ok(pipeline),
                 Some(error) => Err(self.error(&format!("compiling kernel {kernel}"), 0, &error)),
             }
+        }
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn compile<'a>(
+        &'a self,
+        key: &Key,
+        kernel: &'static str,
+    ) -> impl Future<Output = Result<wgpu::ComputePipeline, Error>> + use<'a> {
+        let source = coreai_shaders::for_browsers(&key.0);
+        let (pipeline, caught) =
+            self.scoped(|| self.device.compile(kernel, &self.layouts(key.1).pipeline, &source));
+        count(&self.counters.pipelines, 1);
+        async move {
+            // The pipeline's own error says more than what the scope caught of its module.
+            let fault = match pipeline.await {
+                Ok(pipeline) => match caught.await {
+                    None => return Ok(pipeline),
+                    Some(fault) => fault,
+                },
+                Err(message) => Fault::Refused(message),
+            };
+            Err(self.error(&format!("compiling kernel {kernel}"), 0, &fault))
         }
     }
 

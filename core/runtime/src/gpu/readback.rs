@@ -6,6 +6,7 @@ use super::buffers::{GRANULE, GpuBuffer};
 use super::counters::BufferClass;
 use super::device::GpuDevice;
 use super::seam::{Signal, seam};
+use super::wgpu;
 use crate::error::Error;
 
 /// A mappable buffer that copies are directed to.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::buffers::GpuBuffer;
 use super::counters::{BufferClass, count};
 use super::device::GpuDevice;
+use super::wgpu;
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::step::Storage;
@@ -150,8 +151,42 @@ impl GpuDevice {
         self.submit(Some(commands));
     }
 
+    /// Copies the first `bytes` bytes, a multiple of 4, of one buffer to another.
+    pub(crate) fn copy(&self, source: &wgpu::Buffer, target: &wgpu::Buffer, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        let commands = super::seam::seam(|| {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(source, 0, target, 0, bytes);
+            encoder.finish()
+        });
+        self.submit(Some(commands));
+    }
+
+    /// A buffer of `bytes` bytes for the caller to own, after `fill` has written it.
+    pub(crate) async fn foreign(
+        self: &Arc<Self>,
+        bytes: u64,
+        fill: impl FnOnce(&wgpu::Buffer),
+    ) -> Result<wgpu::Buffer, Error> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.raw_buffer("result", bytes, usage).await?;
+        fill(&buffer);
+        self.check("taking a result").map(|()| buffer)
+    }
+
     /// Reads the first `bytes` bytes of a buffer.
     pub(crate) async fn read(self: &Arc<Self>, source: &GpuBuffer, bytes: u64) -> Result<Vec<u32>, Error> {
+        self.read_raw(&source.raw, bytes).await
+    }
+
+    /// As [`GpuDevice::read`], of a buffer that may be the caller's.
+    pub(crate) async fn read_raw(
+        self: &Arc<Self>,
+        source: &wgpu::Buffer,
+        bytes: u64,
+    ) -> Result<Vec<u32>, Error> {
         use super::readback::Staging;
         let mut staging = Staging::default();
         staging.reserve(self, bytes).await?;
@@ -159,7 +194,7 @@ impl GpuDevice {
         let commands = super::seam::seam(|| {
             let mut encoder = self.device.create_command_encoder(&Default::default());
             if bytes > 0 {
-                encoder.copy_buffer_to_buffer(&source.raw, 0, &target, 0, bytes);
+                encoder.copy_buffer_to_buffer(source, 0, &target, 0, bytes);
             }
             encoder.finish()
         });

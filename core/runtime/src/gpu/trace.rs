@@ -5,6 +5,7 @@ use super::counters::{BufferClass, count};
 use super::execute::OutputWant;
 use super::layout::GpuLayout;
 use super::seam::seam;
+use super::wgpu;
 use crate::error::Error;
 
 /// Dispatches timed by one query set of 4096 queries, WebGPU's limit.

@@ -44,8 +44,12 @@ impl GpuConstants {
     ) -> Result<(), Error> {
         let limit = self.device.caps().max_binding_bytes;
         let used = used_buffers(plan);
-        for (buffer, _) in plan.buffers.iter().zip(used).filter(|(_, used)| *used) {
-            let Some(key) = ConstantKey::of(buffer) else { continue };
+        let used = plan.buffers.iter().zip(used).filter(|(_, used)| *used);
+        let mut wanted: Vec<_> =
+            used.filter_map(|(buffer, _)| Some((buffer, ConstantKey::of(buffer)?))).collect();
+        // In the order of the file, which may come over a network.
+        wanted.sort_by_key(|(_, key)| key.start());
+        for (buffer, key) in wanted {
             if self.buffers.contains_key(&key) {
                 continue;
             }
@@ -103,14 +107,7 @@ impl GpuConstants {
         while first < piece.count {
             let count = step.min(piece.count - first);
             let range = piece.source_range(first, count)?;
-            let read;
-            let bytes = match source.slice(range.clone()) {
-                Some(bytes) => bytes,
-                None => {
-                    read = source.read(range.clone()).await?;
-                    &*read
-                }
-            };
+            let bytes = &*source.read(range.clone()).await?;
             let (start, end) = (range.start, range.end);
             if bytes.len() as u64 != end - start {
                 let reason = format!("the source returned {} bytes", bytes.len());

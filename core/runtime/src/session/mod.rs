@@ -11,7 +11,7 @@ use std::time::Duration;
 use coreai_asset::ElementType;
 
 use crate::error::Error;
-use crate::gpu::{CounterValues, GpuState};
+use crate::gpu::{CounterValues, GpuState, wgpu};
 use crate::lower::state_storage;
 use crate::model::{AIModel, Unit};
 use crate::ndarray::NDArray;
@@ -29,17 +29,24 @@ pub struct OutputWant {
     pub output: usize,
     /// Only the last rows (second to last axis); the rest is not computed.
     pub rows: Option<usize>,
+    /// Stays on the device, for [`Session::take_output`].
+    pub kept: bool,
 }
 
 impl OutputWant {
     /// A whole output.
     pub fn all(output: usize) -> OutputWant {
-        OutputWant { output, rows: None }
+        OutputWant { output, rows: None, kept: false }
+    }
+
+    /// A whole output that is not brought to the host.
+    pub fn kept(output: usize) -> OutputWant {
+        OutputWant { output, rows: None, kept: true }
     }
 
     /// The last `rows` rows of an output.
     pub fn last_rows(output: usize, rows: usize) -> OutputWant {
-        OutputWant { output, rows: Some(rows) }
+        OutputWant { output, rows: Some(rows), kept: false }
     }
 }
 
@@ -215,6 +222,59 @@ impl Session {
             return Err(Error::Input { name: name.into(), reason });
         }
         self.set_input(input, &array.shape, InputData::Bytes(&array.data))
+    }
+
+    /// Binds a buffer of this model's device as an input: one word per element, floats as float32,
+    /// all others as 32-bit integers. It is copied when this is called, on the device where the function is
+    /// one plan, and must have the usage `COPY_SRC`.
+    pub async fn set_device_input(
+        &mut self,
+        input: usize,
+        shape: &[usize],
+        buffer: &wgpu::Buffer,
+    ) -> Result<(), Error> {
+        let Some(port) = self.program.inputs.get(input) else {
+            return Err(Error::Input { name: input.to_string(), reason: "no such input".into() });
+        };
+        check_shape(port, shape)?;
+        let refused = |reason: String| Error::Input { name: port.name.clone(), reason };
+        let Unit::Gpu { device, .. } = &self.shared.model.unit else {
+            return Err(refused("is on a device, and the model is not".into()));
+        };
+        let bytes = count(shape).saturating_mul(4);
+        if bytes > buffer.size() || !buffer.usage().contains(wgpu::BufferUsages::COPY_SRC) {
+            let (size, usage) = (buffer.size(), "COPY_SRC");
+            return Err(refused(format!("needs a buffer of {bytes} bytes with {usage}, got {size} bytes")));
+        }
+        match &mut self.execution {
+            Execution::Plan(runner) => runner.set_device_input(device, input, shape, buffer).await,
+            Execution::Staged { inputs, .. } => {
+                let words = device.read_raw(buffer, bytes).await?;
+                let data = words::to_bytes(port.element, &words)?;
+                inputs[input] = Some(Arc::new(NDArray::new(port.element, shape.to_vec(), data)?));
+                Ok(())
+            }
+        }
+    }
+
+    /// A copy of an output of the last run on the device, one word per element, with the usages
+    /// `STORAGE`, `COPY_SRC` and `COPY_DST`. It belongs to the caller.
+    pub async fn take_output(&self, output: usize) -> Result<wgpu::Buffer, Error> {
+        let Unit::Gpu { device, .. } = &self.shared.model.unit else {
+            let reason = "the model does not run on a device".into();
+            return Err(Error::Input { name: output.to_string(), reason });
+        };
+        match &self.execution {
+            Execution::Plan(runner) => runner.take_output(device, output).await,
+            Execution::Staged { results, .. } => {
+                let words = results.get(output).map_or(&[][..], |r| &r.words);
+                device
+                    .foreign(words.len() as u64 * 4, |buffer| {
+                        device.write(buffer, 0, bytemuck::cast_slice(words));
+                    })
+                    .await
+            }
+        }
     }
 
     /// Runs the function with the bound inputs and the session's states.

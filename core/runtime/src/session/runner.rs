@@ -10,7 +10,7 @@ use super::TraceEntry;
 use super::{InputData, OutputWant, Shared, States, check_shape, count};
 use crate::cpu::CpuExecutor;
 use crate::error::Error;
-use crate::gpu::{GpuLayout, OutputWant as GpuWant};
+use crate::gpu::{BufferClass, GpuBuffer, GpuDevice, GpuLayout, OutputWant as GpuWant, wgpu};
 use crate::host;
 use crate::model::Unit;
 use crate::ndarray::NDArray;
@@ -32,6 +32,8 @@ struct BoundInput {
     words: Vec<u32>,
     /// Elements of a small input that words do not hold.
     wide: Vec<i64>,
+    /// The elements, when they are on the device.
+    device: Option<Arc<GpuBuffer>>,
 }
 
 enum Executor {
@@ -42,7 +44,33 @@ enum Executor {
 }
 
 impl Executor {
+    /// Runs what needs no device, and lets the page have its turn again and again.
+    #[cfg(target_arch = "wasm32")]
+    async fn run_in_turns(
+        &mut self,
+        shared: &mut Shared,
+        values: &[i64],
+        inputs: &[&[u32]],
+    ) -> Result<(), Error> {
+        match (self, &mut shared.states) {
+            (Executor::Nothing, _) => Ok(()),
+            (Executor::Cpu(cpu), States::Cpu(states)) => {
+                let mut next = Some(0);
+                while let Some(first) = next {
+                    // Also before the first step: an answer of many short runs is one long task otherwise.
+                    crate::turn::turn().await;
+                    let start = web_time::Instant::now();
+                    let pause = || start.elapsed() >= crate::turn::LENGTH;
+                    next = cpu.run_from(first, values, inputs, states, &shared.cancel, pause)?;
+                }
+                Ok(())
+            }
+            _ => Err(super::mixed()),
+        }
+    }
+
     /// Runs what needs no device.
+    #[cfg(not(target_arch = "wasm32"))]
     fn run_here(&mut self, shared: &mut Shared, values: &[i64], inputs: &[&[u32]]) -> Result<(), Error> {
         match (self, &mut shared.states) {
             (Executor::Nothing, _) => Ok(()),
@@ -103,6 +131,7 @@ impl PlanRunner {
         bound.shape.clear();
         bound.words.clear();
         bound.wide.clear();
+        bound.device = None;
         match data {
             InputData::I32(values) => {
                 if port.element != ElementType::SI32 {
@@ -124,6 +153,46 @@ impl PlanRunner {
         }
         bound.shape.extend_from_slice(shape);
         Ok(())
+    }
+
+    /// Binds a copy of a buffer of the device.
+    pub async fn set_device_input(
+        &mut self,
+        device: &Arc<GpuDevice>,
+        input: usize,
+        shape: &[usize],
+        buffer: &wgpu::Buffer,
+    ) -> Result<(), Error> {
+        let generic = &self.stage.plans.generic;
+        let bytes = count(shape) * 4;
+        let decides =
+            |s: &SymbolSource| matches!(s, SymbolSource::InputElement { input: i, .. } if *i == input);
+        let Some(bound) = self.inputs.get_mut(input) else { return Ok(()) };
+        bound.wide.clear();
+        bound.words.clear();
+        bound.device = None;
+        if generic.symbols.iter().any(|s| decides(&s.source)) {
+            // Shapes depend on its elements, so the host has to know them.
+            bound.words = device.read_raw(buffer, bytes).await?;
+        } else {
+            let own = device.buffer("input", bytes, BufferClass::Other).await?;
+            device.copy(buffer, &own.raw, bytes);
+            bound.device = Some(Arc::new(own));
+        }
+        bound.shape.clear();
+        bound.shape.extend_from_slice(shape);
+        Ok(())
+    }
+
+    /// See [`Session::take_output`](super::Session::take_output).
+    pub async fn take_output(&self, device: &Arc<GpuDevice>, output: usize) -> Result<wgpu::Buffer, Error> {
+        let Some(Executor::Gpu(layout)) = self.last.and_then(|at| self.prepared.get(at)).map(|p| &p.executor)
+        else {
+            let reason = "not an output of the last run".into();
+            return Err(Error::Input { name: output.to_string(), reason });
+        };
+        let (buffer, bytes) = layout.output_buffer(output, &self.values)?;
+        device.foreign(bytes, |own| device.copy(buffer, own, bytes)).await
     }
 
     /// Binds a value of the program; one that the plan reads only the extents of may have any dtype.
@@ -156,8 +225,14 @@ impl PlanRunner {
         let mut many = vec![];
         let inputs = input_words(&self.inputs, &mut inline, &mut many);
         match &mut self.prepared[at].executor {
-            Executor::Gpu(layout) => layout.run(&self.values, inputs, &self.gpu_wants).await?,
+            Executor::Gpu(layout) => {
+                give(layout, &self.inputs)?;
+                layout.run(&self.values, inputs, &self.gpu_wants).await?;
+            }
+            #[cfg(not(target_arch = "wasm32"))]
             other => other.run_here(shared, &self.values, inputs)?,
+            #[cfg(target_arch = "wasm32")]
+            other => other.run_in_turns(shared, &self.values, inputs).await?,
         }
         self.finish(shared, at)
     }
@@ -173,7 +248,10 @@ impl PlanRunner {
         let mut many = vec![];
         let inputs = input_words(&self.inputs, &mut inline, &mut many);
         match &mut self.prepared[at].executor {
-            Executor::Gpu(layout) => layout.run_blocking(&self.values, inputs, &self.gpu_wants)?,
+            Executor::Gpu(layout) => {
+                give(layout, &self.inputs)?;
+                layout.run_blocking(&self.values, inputs, &self.gpu_wants)?;
+            }
             other => other.run_here(shared, &self.values, inputs)?,
         }
         self.finish(shared, at)
@@ -192,6 +270,7 @@ impl PlanRunner {
             self.run_blocking(shared, wants)?;
             return Ok(vec![]);
         };
+        give(layout, &self.inputs)?;
         let times = match layout.run_traced_blocking(&self.values, &inputs, &self.gpu_wants)? {
             Some(times) => times,
             None => {
@@ -261,7 +340,7 @@ impl PlanRunner {
             self.wants.clear();
             self.wants.extend_from_slice(wants);
             self.gpu_wants.clear();
-            self.gpu_wants.extend(wants.iter().map(|w| GpuWant::all(w.output)));
+            self.gpu_wants.extend(wants.iter().filter(|w| !w.kept).map(|w| GpuWant::all(w.output)));
         }
         let values = &self.values;
         let fits = |p: &Prepared| p.planned.accepts(values, rows) && self.best_for(p) && within(p, values);
@@ -283,7 +362,12 @@ impl PlanRunner {
     async fn prepare(&mut self, shared: &Shared, wants: &[OutputWant]) -> Result<usize, Error> {
         let model = &shared.model;
         let rows = wants.iter().find_map(|w| w.rows.map(|n| (w.output, n)));
-        let planned = model.plan_for(&self.program, &self.stage, &self.values, rows)?;
+        let planned = loop {
+            let planned = model.plan_for(&self.program, &self.stage, &self.values, rows);
+            if !model.asset.asset.source().bring_missed().await? {
+                break planned?;
+            }
+        };
         let mut max = vec![];
         let mut min = vec![];
         let sizes = planned.plan.size_symbols();
@@ -312,7 +396,7 @@ impl PlanRunner {
             (Unit::Cpu, _) => {
                 let wide = model.options.precision == Precision::Wide;
                 let asset = model.asset.asset.clone();
-                Executor::Cpu(Box::new(CpuExecutor::new(planned.plan.clone(), asset, wide)?))
+                Executor::Cpu(Box::new(CpuExecutor::new(planned.plan.clone(), asset, wide).await?))
             }
             (Unit::Gpu { device, constants }, States::Gpu(states)) => {
                 let mut constants = constants.lock().await;
@@ -360,7 +444,8 @@ impl PlanRunner {
     /// Words of an output of the last run, one per element, row-major.
     pub fn output_words(&self, output: usize) -> &[u32] {
         let Some(prepared) = self.last.and_then(|at| self.prepared.get(at)) else { return &[] };
-        let Some(position) = self.wants.iter().position(|w| w.output == output) else { return &[] };
+        let mut brought = self.wants.iter().filter(|w| !w.kept);
+        let Some(position) = brought.position(|w| w.output == output) else { return &[] };
         let words = match &prepared.executor {
             Executor::Cpu(cpu) => cpu.output(output),
             Executor::Gpu(layout) => layout.output(position),
@@ -414,6 +499,17 @@ impl PlanRunner {
         self.prepared.retain(|p| matches!(p.executor, Executor::Cpu(_)));
         self.last = None;
     }
+}
+
+/// Copies the inputs that are on the device into a layout.
+fn give(layout: &mut GpuLayout, inputs: &[BoundInput]) -> Result<(), Error> {
+    layout.given.clear();
+    for (i, bound) in inputs.iter().enumerate() {
+        if let Some(buffer) = &bound.device {
+            layout.give(i, count(&bound.shape), &buffer.raw)?;
+        }
+    }
+    Ok(())
 }
 
 /// The kernel variants of a layout, for the report.

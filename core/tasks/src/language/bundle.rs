@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::error::LanguageError;
@@ -128,50 +129,82 @@ fn find_tokenizer(folders: &[&Path]) -> Option<PathBuf> {
         .find(|folder| folder.join("tokenizer.json").is_file())
 }
 
+/// What `metadata.json` of a bundle says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BundleMetadata {
+    /// Name, without the extension of an asset.
+    pub name: String,
+    /// Path of the asset inside the bundle.
+    pub main: String,
+    /// The Hugging Face name of a tokenizer that is not embedded.
+    pub tokenizer_name: Option<String>,
+    /// `language.max_context_length`.
+    pub max_context: Option<usize>,
+    /// Entry points that `language.function_map` names for the main role.
+    pub functions: Vec<String>,
+}
+
+impl BundleMetadata {
+    /// Checks the content of `metadata.json`; errors name `path`.
+    pub fn parse(path: &Path, value: &Value) -> Result<BundleMetadata, LanguageError> {
+        let wrong = |reason: String| LanguageError::Bundle { path: path.to_path_buf(), reason };
+        match value.get("kind").and_then(Value::as_str) {
+            Some("llm") => {}
+            Some(kind) => return Err(wrong(format!("kind is {kind:?}; expected \"llm\""))),
+            None => return Err(wrong("not a language bundle: it has no \"kind\"".into())),
+        }
+        let Some(main) = value.pointer("/assets/main").and_then(Value::as_str) else {
+            return Err(wrong("assets.main is missing".into()));
+        };
+        let inside = Path::new(main).components().all(|c| matches!(c, Component::Normal(_)));
+        if main.is_empty() || !inside {
+            return Err(wrong(format!("assets.main is {main:?}; expected a path inside the bundle")));
+        }
+        let language = value.get("language").unwrap_or(&Value::Null);
+        let max_context = match language.get("max_context_length") {
+            None | Some(Value::Null) => None,
+            Some(found) => match found.as_u64().and_then(|n| usize::try_from(n).ok()) {
+                Some(n) if n > 0 && n <= 1 << 30 => Some(n),
+                _ => {
+                    return Err(wrong(format!(
+                        "language.max_context_length is {found}; expected a positive integer"
+                    )));
+                }
+            },
+        };
+        let functions = match language.pointer("/function_map/main") {
+            Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            Some(Value::String(name)) => vec![name.clone()],
+            _ => Vec::new(),
+        };
+        let name = value.get("name").and_then(Value::as_str).unwrap_or(main);
+        Ok(BundleMetadata {
+            name: name.trim_end_matches(".aimodel").to_owned(),
+            main: main.to_owned(),
+            tokenizer_name: language.get("tokenizer").and_then(Value::as_str).map(str::to_owned),
+            max_context,
+            functions,
+        })
+    }
+}
+
 fn parse(folder: &Path, metadata: &Path, value: &Value) -> Result<Bundle, LanguageError> {
-    let wrong = |reason: String| LanguageError::Bundle { path: metadata.to_path_buf(), reason };
-    match value.get("kind").and_then(Value::as_str) {
-        Some("llm") => {}
-        Some(kind) => return Err(wrong(format!("kind is {kind:?}; expected \"llm\""))),
-        None => return Err(wrong("not a language bundle: it has no \"kind\"".into())),
-    }
-    let Some(main) = value.pointer("/assets/main").and_then(Value::as_str) else {
-        return Err(wrong("assets.main is missing".into()));
-    };
-    let relative = Path::new(main);
-    if main.is_empty() || !relative.components().all(|c| matches!(c, Component::Normal(_))) {
-        return Err(wrong(format!("assets.main is {main:?}; expected a path inside the bundle")));
-    }
-    let asset = folder.join(relative);
+    let found = BundleMetadata::parse(metadata, value)?;
+    let asset = folder.join(&found.main);
     if !asset.exists() {
-        return Err(wrong(format!("assets.main names {main:?}, which is not in the bundle")));
+        return Err(LanguageError::Bundle {
+            path: metadata.to_path_buf(),
+            reason: format!("assets.main names {:?}, which is not in the bundle", found.main),
+        });
     }
-    let language = value.get("language").unwrap_or(&Value::Null);
-    let max_context = match language.get("max_context_length") {
-        None | Some(Value::Null) => None,
-        Some(found) => match found.as_u64().and_then(|n| usize::try_from(n).ok()) {
-            Some(n) if n > 0 && n <= 1 << 30 => Some(n),
-            _ => {
-                return Err(wrong(format!(
-                    "language.max_context_length is {found}; expected a positive integer"
-                )));
-            }
-        },
-    };
-    let functions = match language.pointer("/function_map/main") {
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        Some(Value::String(name)) => vec![name.clone()],
-        _ => Vec::new(),
-    };
-    let name = value.get("name").and_then(Value::as_str).unwrap_or(main);
     Ok(Bundle {
         path: folder.to_path_buf(),
-        name: name.trim_end_matches(".aimodel").to_owned(),
+        name: found.name,
         tokenizer: find_tokenizer(&[folder, &asset]),
         asset,
-        tokenizer_name: language.get("tokenizer").and_then(Value::as_str).map(str::to_owned),
-        max_context,
-        functions,
+        tokenizer_name: found.tokenizer_name,
+        max_context: found.max_context,
+        functions: found.functions,
     })
 }
 

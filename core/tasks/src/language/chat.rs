@@ -89,7 +89,7 @@ impl ChatSession {
     pub fn reset(&mut self) {
         self.messages.clear();
         let system = self.system.clone();
-        self.messages.extend(system.map(|content| Message { role: "system", content }));
+        self.messages.extend(system.map(|content| Message { role: "system".into(), content }));
     }
 
     /// The conversation so far.
@@ -102,41 +102,46 @@ impl ChatSession {
         self.decoder.cancel_handle()
     }
 
-    /// Sends a user message and generates the answer; `show` receives its text as it comes. After
+    /// Sends a user message and generates the answer; `show` receives its text as it comes, with
+    /// the number of tokens generated so far. After
     /// an error the conversation is as before.
     pub async fn send(
         &mut self,
         text: &str,
         options: &GenerationOptions,
-        show: &mut dyn FnMut(&str),
+        show: &mut dyn FnMut(&str, usize),
+    ) -> Result<Turn, LanguageError> {
+        let mut messages = self.messages.clone();
+        messages.push(Message { role: "user".into(), content: text.to_owned() });
+        self.answer(messages, options, show).await
+    }
+
+    /// Generates the answer to a whole conversation; what it shares with the one before is not computed
+    /// again. After an error the conversation is the one before.
+    pub async fn answer(
+        &mut self,
+        messages: Vec<Message>,
+        options: &GenerationOptions,
+        show: &mut dyn FnMut(&str, usize),
     ) -> Result<Turn, LanguageError> {
         self.decoder.cancel_handle().clear();
-        self.messages.push(Message { role: "user", content: text.to_owned() });
-        let turn = match self.prompt() {
-            Ok(prompt) => self.generate(&prompt, options, show).await,
-            Err(error) => Err(error),
-        };
-        match &turn {
-            Ok(turn) => {
-                self.messages.push(Message { role: "assistant", content: turn.text.clone() });
-            }
-            Err(_) => {
-                self.messages.pop();
-            }
-        }
-        turn
+        let prompt = self.prompt(&messages)?;
+        let turn = self.generate(&prompt, options, show).await?;
+        self.messages = messages;
+        self.messages.push(Message { role: "assistant".into(), content: turn.text.clone() });
+        Ok(turn)
     }
 
     /// Token ids of the conversation up to where the answer starts. A model without a template
     /// continues the bare text.
-    fn prompt(&self) -> Result<Vec<u32>, LanguageError> {
+    fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, LanguageError> {
         match self.model.template() {
             Some(template) => {
-                let text = template.render(&self.messages, true)?;
+                let text = template.render(messages, true)?;
                 self.model.tokenizer().encode(&text, false)
             }
             None => {
-                let text: String = self.messages.iter().map(|m| m.content.as_str()).collect();
+                let text: String = messages.iter().map(|m| m.content.as_str()).collect();
                 self.model.tokenizer().encode(&text, true)
             }
         }
@@ -146,7 +151,7 @@ impl ChatSession {
         &mut self,
         prompt: &[u32],
         options: &GenerationOptions,
-        show: &mut dyn FnMut(&str),
+        show: &mut dyn FnMut(&str, usize),
     ) -> Result<Turn, LanguageError> {
         let model = self.model.clone();
         let decoder = &mut self.decoder;
@@ -211,7 +216,7 @@ impl ChatSession {
         &mut self,
         text: &str,
         options: &GenerationOptions,
-        show: &mut dyn FnMut(&str),
+        show: &mut dyn FnMut(&str, usize),
     ) -> Result<Turn, LanguageError> {
         self.decoder.set_blocking(true);
         let turn = pollster::block_on(self.send(text, options, show));
@@ -249,7 +254,11 @@ impl<'a> Answer<'a> {
         }
     }
 
-    fn push(&mut self, id: u32, show: &mut dyn FnMut(&str)) -> Result<Option<StopReason>, LanguageError> {
+    fn push(
+        &mut self,
+        id: u32,
+        show: &mut dyn FnMut(&str, usize),
+    ) -> Result<Option<StopReason>, LanguageError> {
         self.ids.push(id);
         if self.model.ends_turn(id) {
             return Ok(Some(StopReason::EndOfTurn));
@@ -258,16 +267,16 @@ impl<'a> Answer<'a> {
         Ok(self.add(&piece, show))
     }
 
-    fn add(&mut self, piece: &str, show: &mut dyn FnMut(&str)) -> Option<StopReason> {
+    fn add(&mut self, piece: &str, show: &mut dyn FnMut(&str, usize)) -> Option<StopReason> {
         let (text, stop) = self.matcher.push(piece);
         let reason = stop.map(|stop| StopReason::StopString(stop.to_owned()));
         self.show(&text, show);
         reason
     }
 
-    fn show(&mut self, text: &str, show: &mut dyn FnMut(&str)) {
+    fn show(&mut self, text: &str, show: &mut dyn FnMut(&str, usize)) {
         if !text.is_empty() {
-            show(text);
+            show(text, self.ids.len());
             self.text.push_str(text);
         }
     }
@@ -277,7 +286,7 @@ impl<'a> Answer<'a> {
         mut self,
         mut stop_reason: StopReason,
         figures: Figures,
-        show: &mut dyn FnMut(&str),
+        show: &mut dyn FnMut(&str, usize),
     ) -> Result<Turn, LanguageError> {
         if !matches!(stop_reason, StopReason::StopString(_)) {
             let mut rest = self.detokenizer.finish()?;

@@ -6,11 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use coreai::{AIModel, Counters, InputData, OutputWant, Session};
 
 use super::error::LanguageError;
+use super::model::PREFILL_CHUNK;
 use super::schedule::{capacity, chunks, reusable};
 use super::signature::Signature;
 
 /// Context of a model that declares none and whose cache grows, in tokens.
 const UNDECLARED_CONTEXT: usize = 4096;
+
+/// Losses of the device that one step survives.
+const MAX_LOSSES: usize = 3;
 
 /// Which logits a step brings back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,8 +161,49 @@ impl Decoder {
         Ok(kept)
     }
 
-    /// Runs `tokens` after those in the cache, in one step.
+    /// Runs `tokens` after those in the cache, in one step. When the device is lost, the model is built
+    /// again and the cache computed anew, so that the logits are the same.
     pub async fn append(&mut self, tokens: &[u32], rows: Rows) -> Result<(), LanguageError> {
+        let mut losses = 0;
+        loop {
+            match self.step(tokens, rows).await {
+                Err(LanguageError::Runtime(coreai::Error::DeviceLost(_))) if losses < MAX_LOSSES => {
+                    losses += 1
+                }
+                other => return other,
+            }
+            match self.recover().await {
+                // Lost again: the next attempt counts.
+                Ok(()) | Err(LanguageError::Runtime(coreai::Error::DeviceLost(_)))
+                    if self.model.is_lost() => {}
+                other => other?,
+            }
+        }
+    }
+
+    /// Goes on with the model that took over after a loss of the device.
+    async fn recover(&mut self) -> Result<(), LanguageError> {
+        self.model = self.model.rebuilt().await?;
+        self.session = open(&self.model, &self.signature, self.capacity).await?;
+        self.cancel.attach(self.session.cancel_flag());
+        self.stale = false;
+        let tokens = std::mem::take(&mut self.cached);
+        let mut outcome = Ok(());
+        for range in chunks(0..tokens.len(), PREFILL_CHUNK) {
+            outcome = self.step(&tokens[range], Rows::Last).await;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        match &outcome {
+            // Lost once more: the next recovery computes what the cache lacks.
+            Ok(()) | Err(LanguageError::Runtime(coreai::Error::DeviceLost(_))) => self.cached = tokens,
+            Err(_) => self.stale = !self.signature.rewinds,
+        }
+        outcome
+    }
+
+    async fn step(&mut self, tokens: &[u32], rows: Rows) -> Result<(), LanguageError> {
         self.bind(tokens).await?;
         let want = match rows {
             Rows::Last => OutputWant::last_rows(self.signature.output, 1),

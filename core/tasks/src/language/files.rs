@@ -1,6 +1,6 @@
 //! The files of a `tokenizer/` folder, as bytes: from disk natively, fetched in the browser.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -10,6 +10,9 @@ use super::error::LanguageError;
 const TOKENIZER_CAP: u64 = 256 << 20;
 /// Largest of the small JSON and template files that is read, in bytes.
 const SMALL_CAP: u64 = 4 << 20;
+
+/// The only file that must be there.
+const TOKENIZER: &str = "tokenizer.json";
 
 /// What a tokenizer folder declares. Only `tokenizer` is required.
 #[derive(Clone, Debug, Default)]
@@ -31,17 +34,35 @@ pub struct TokenizerFiles {
 impl TokenizerFiles {
     /// Reads the folder that holds `tokenizer.json`.
     pub fn read(folder: &Path) -> Result<TokenizerFiles, LanguageError> {
-        let path = folder.join("tokenizer.json");
-        let Some(tokenizer) = read_capped(&path, TOKENIZER_CAP)? else {
-            return Err(LanguageError::NotFound(path));
+        Self::from_bytes(&mut |name| {
+            let cap = if name == TOKENIZER { TOKENIZER_CAP } else { SMALL_CAP };
+            Ok((folder.join(name), read_capped(&folder.join(name), cap)?))
+        })
+    }
+
+    /// From the bytes of the files: `find` gives the path that errors name, and the bytes where there
+    /// is such a file.
+    pub fn from_bytes(
+        find: &mut dyn FnMut(&str) -> Result<(PathBuf, Option<Vec<u8>>), LanguageError>,
+    ) -> Result<TokenizerFiles, LanguageError> {
+        let tokenizer = match find(TOKENIZER)? {
+            (_, Some(bytes)) => bytes,
+            (path, None) => return Err(LanguageError::NotFound(path)),
+        };
+        let mut json = |name: &str| match find(name)? {
+            (path, Some(bytes)) => parse_json(&path, &bytes).map(Some),
+            (_, None) => Ok(None),
         };
         Ok(TokenizerFiles {
             tokenizer,
-            tokenizer_config: read_json(&folder.join("tokenizer_config.json"))?,
-            special_tokens_map: read_json(&folder.join("special_tokens_map.json"))?,
-            generation_config: read_json(&folder.join("generation_config.json"))?,
-            config: read_json(&folder.join("config.json"))?,
-            chat_template: read_text(&folder.join("chat_template.jinja"))?,
+            tokenizer_config: json("tokenizer_config.json")?,
+            special_tokens_map: json("special_tokens_map.json")?,
+            generation_config: json("generation_config.json")?,
+            config: json("config.json")?,
+            chat_template: match find("chat_template.jinja")? {
+                (path, Some(bytes)) => Some(text(&path, bytes)?),
+                (_, None) => None,
+            },
         })
     }
 
@@ -71,17 +92,18 @@ pub(super) fn read_json(path: &Path) -> Result<Option<Value>, LanguageError> {
     let Some(bytes) = read_capped(path, SMALL_CAP)? else {
         return Ok(None);
     };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| LanguageError::Unreadable {
+    parse_json(path, &bytes).map(Some)
+}
+
+fn parse_json(path: &Path, bytes: &[u8]) -> Result<Value, LanguageError> {
+    serde_json::from_slice(bytes).map_err(|error| LanguageError::Unreadable {
         path: path.to_path_buf(),
         reason: format!("not valid JSON: {error}"),
     })
 }
 
-fn read_text(path: &Path) -> Result<Option<String>, LanguageError> {
-    let Some(bytes) = read_capped(path, SMALL_CAP)? else {
-        return Ok(None);
-    };
-    String::from_utf8(bytes).map(Some).map_err(|error| LanguageError::Unreadable {
+fn text(path: &Path, bytes: Vec<u8>) -> Result<String, LanguageError> {
+    String::from_utf8(bytes).map_err(|error| LanguageError::Unreadable {
         path: path.to_path_buf(),
         reason: format!("not UTF-8: {error}"),
     })

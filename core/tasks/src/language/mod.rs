@@ -20,7 +20,7 @@ mod template;
 mod tokenizer;
 
 pub use bench::{Bench, BenchOptions, BenchReport, Spread};
-pub use bundle::Bundle;
+pub use bundle::{Bundle, BundleMetadata};
 pub use chat::{ChatSession, GenerationOptions, StopReason, Turn};
 pub use decoder::{Cancel, Decoder, Rows};
 pub use error::LanguageError;

@@ -114,9 +114,9 @@ impl LanguageModel {
         &self.signature
     }
 
-    /// A decoder with an empty cache.
+    /// A decoder with an empty cache, on a new device when the old one was lost.
     pub async fn decoder(&self) -> Result<Decoder, LanguageError> {
-        Decoder::new(&self.model, self.signature.clone(), self.context).await
+        Decoder::new(&self.model.rebuilt().await?, self.signature.clone(), self.context).await
     }
 
     /// Blocking twin of [`LanguageModel::decoder`].

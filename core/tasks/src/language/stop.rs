@@ -67,8 +67,8 @@ fn id(value: &Value) -> Option<u32> {
 fn closing_token(tokenizer: &Tokenizer, template: &ChatTemplate) -> Option<u32> {
     const MARK: &str = "qzxjk";
     let messages = [
-        Message { role: "user", content: "hello".into() },
-        Message { role: "assistant", content: MARK.into() },
+        Message { role: "user".into(), content: "hello".into() },
+        Message { role: "assistant".into(), content: MARK.into() },
     ];
     let text = template.render(&messages, false).ok()?;
     let tail = text.rsplit_once(MARK)?.1.trim_start();

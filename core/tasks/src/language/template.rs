@@ -2,17 +2,17 @@
 
 use minijinja::value::Kwargs;
 use minijinja::{Environment, ErrorKind, Value, context};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::LanguageError;
 use super::files::TokenizerFiles;
 use super::strftime::strftime;
 
 /// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// `system`, `user` or `assistant`.
-    pub role: &'static str,
+    /// `system`, `user` or `assistant`; templates refuse what they do not know.
+    pub role: String,
     /// Text.
     pub content: String,
 }

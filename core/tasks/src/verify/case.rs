@@ -193,36 +193,8 @@ pub fn find_cases(folder: &Path) -> Result<Vec<PathBuf>, VerifyError> {
 
 /// Element type of a NumPy or `ml_dtypes` name.
 fn element(name: &str) -> Option<ElementType> {
-    use ElementType::*;
-    Some(match name {
-        "float64" => F64,
-        "float32" => F32,
-        "float16" => F16,
-        "bfloat16" => BF16,
-        "float8_e5m2" => F8E5M2,
-        "float8_e4m3fn" | "float8_e4m3" => F8E4M3FN,
-        "float8_e8m0fnu" => F8E8M0FN,
-        "float4_e2m1fn" => F4E2M1FN,
-        "complex64" => ComplexF32,
-        "complex128" => ComplexF64,
-        "int64" => SI64,
-        "int32" => SI32,
-        "int16" => SI16,
-        "int8" => SI8,
-        "int4" => SI4,
-        "int2" => SI2,
-        "uint64" => UI64,
-        "uint32" => UI32,
-        "uint16" => UI16,
-        "uint8" => UI8,
-        "uint6" => UI6,
-        "uint4" => UI4,
-        "uint3" => UI3,
-        "uint2" => UI2,
-        "uint1" => UI1,
-        "bool" => Bool,
-        _ => return None,
-    })
+    // `ml_dtypes` has two names for it.
+    ElementType::from_numpy_name(if name == "float8_e4m3" { "float8_e4m3fn" } else { name })
 }
 
 #[cfg(test)]

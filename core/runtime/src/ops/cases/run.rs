@@ -169,7 +169,7 @@ pub fn on_cpu(drawn: &Drawn, precision: Precision) -> Answer {
         Ok(plan) => Arc::new(plan),
         Err(answer) => return answer,
     };
-    let mut cpu = CpuExecutor::new(plan.clone(), asset, false).unwrap();
+    let mut cpu = pollster::block_on(CpuExecutor::new(plan.clone(), asset, false)).unwrap();
     let inputs = inputs(drawn);
     let words: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
     match cpu.run(&drawn.symbols, &words, &mut [], &AtomicBool::new(false)) {

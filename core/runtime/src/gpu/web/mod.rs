@@ -1,0 +1,589 @@
+//! WebGPU of the browser under the names that wgpu gives it natively, so that the rest of `gpu` is
+//! the same on both.
+//!
+//! wgpu's own web backend has neither subgroups nor pipelines that compile in the background, and
+//! cannot take a device that the page made.
+// Names and meanings are those of wgpu, whose documentation has them.
+#![allow(missing_docs)]
+
+mod js;
+mod limits;
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::ops::{Deref, Range};
+
+use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+
+use js::{Gpu, GpuAdapter, JsBuffer, JsDevice, JsEncoder, JsPass, JsQueue};
+pub use limits::{AdapterInfo, Backend, DeviceType, Features, Limits};
+
+/// A JavaScript object from keys and values.
+fn object<const N: usize>(entries: [(&str, JsValue); N]) -> Object {
+    let object = Object::new();
+    for (key, value) in entries {
+        // Setting a property of a plain object cannot fail.
+        let _ = Reflect::set(&object, &key.into(), &value);
+    }
+    object
+}
+
+fn get(object: &JsValue, key: &str) -> JsValue {
+    Reflect::get(object, &key.into()).unwrap_or(JsValue::UNDEFINED)
+}
+
+/// The message of a JavaScript error, or the value as text.
+fn message(error: &JsValue) -> String {
+    let found = get(error, "message").as_string().or_else(|| error.as_string());
+    found.unwrap_or_else(|| format!("{error:?}"))
+}
+
+/// An adapter that the browser offers.
+pub struct Adapter {
+    raw: GpuAdapter,
+}
+
+/// The adapters of the browser: its best one, or its fallback; none without WebGPU.
+pub(super) async fn adapters() -> Vec<Adapter> {
+    let navigator = get(&js_sys::global(), "navigator");
+    let gpu = get(&navigator, "gpu");
+    if gpu.is_undefined() || gpu.is_null() {
+        return vec![];
+    }
+    let gpu: Gpu = gpu.unchecked_into();
+    let wishes = [("powerPreference", "high-performance".into()), ("forceFallbackAdapter", true.into())];
+    for wish in wishes {
+        let found = JsFuture::from(gpu.request_adapter(&object([wish]))).await;
+        if let Ok(raw) = found
+            && !raw.is_null()
+        {
+            return vec![Adapter { raw: raw.unchecked_into() }];
+        }
+    }
+    vec![]
+}
+
+impl Adapter {
+    pub fn get_info(&self) -> AdapterInfo {
+        AdapterInfo::of(&self.raw.info())
+    }
+
+    pub fn features(&self) -> Features {
+        Features::of(&self.raw.features())
+    }
+
+    pub fn limits(&self) -> Limits {
+        Limits::of(&self.raw.limits())
+    }
+
+    pub async fn request_device(&self, descriptor: &DeviceDescriptor) -> Result<(Device, Queue), String> {
+        let names: Array = descriptor.required_features.names().map(JsValue::from).collect();
+        let wanted = object([
+            ("requiredFeatures", names.into()),
+            ("requiredLimits", descriptor.required_limits.object().into()),
+        ]);
+        let raw = JsFuture::from(self.raw.request_device(&wanted)).await.map_err(|e| message(&e))?;
+        Ok(Device::from_js(raw))
+    }
+}
+
+/// What a device is opened with.
+#[derive(Default)]
+pub struct DeviceDescriptor {
+    pub label: Option<&'static str>,
+    pub required_features: Features,
+    pub required_limits: Limits,
+    pub memory_hints: MemoryHints,
+}
+
+#[derive(Default)]
+pub enum MemoryHints {
+    #[default]
+    MemoryUsage,
+}
+
+#[derive(Clone)]
+pub struct Device {
+    raw: JsDevice,
+}
+
+#[derive(Clone)]
+pub struct Queue {
+    raw: JsQueue,
+}
+
+/// Only the web's lack of it: submissions complete in order.
+pub struct SubmissionIndex;
+
+pub enum ErrorFilter {
+    Validation,
+    Internal,
+    OutOfMemory,
+}
+
+/// What an error scope or the `uncapturederror` event reports.
+pub enum Error {
+    OutOfMemory { reason: String },
+    Other(String),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::OutOfMemory { reason } | Error::Other(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl Error {
+    fn of(error: &JsValue) -> Error {
+        let reason = message(error);
+        match get(&get(error, "constructor"), "name").as_string().as_deref() {
+            Some("GPUOutOfMemoryError") => Error::OutOfMemory { reason },
+            _ => Error::Other(reason),
+        }
+    }
+}
+
+/// An open error scope.
+pub struct ErrorScopeGuard<'a>(&'a JsDevice);
+
+impl ErrorScopeGuard<'_> {
+    /// Closes the scope now; the future tells what it caught.
+    pub fn pop(self) -> impl Future<Output = Option<Error>> + use<> {
+        let caught = JsFuture::from(self.0.pop_error_scope());
+        async move {
+            match caught.await {
+                Ok(error) if error.is_null() => None,
+                Ok(error) => Some(Error::of(&error)),
+                // The device is lost, which its own callback reports.
+                Err(_) => None,
+            }
+        }
+    }
+}
+
+impl Device {
+    /// A device that JavaScript made, and its queue.
+    pub fn from_js(raw: JsValue) -> (Device, Queue) {
+        let raw: JsDevice = raw.unchecked_into();
+        let queue = Queue { raw: raw.queue() };
+        (Device { raw }, queue)
+    }
+
+    /// Whether a value is a `GPUDevice`.
+    pub fn is_device(value: &JsValue) -> bool {
+        value.is_instance_of::<JsDevice>()
+    }
+
+    pub fn adapter_info(&self) -> AdapterInfo {
+        AdapterInfo::of(&self.raw.adapter_info())
+    }
+
+    pub fn features(&self) -> Features {
+        Features::of(&self.raw.features())
+    }
+
+    pub fn limits(&self) -> Limits {
+        Limits::of(&self.raw.limits())
+    }
+
+    pub fn set_device_lost_callback(&self, callback: impl FnOnce(String, String) + 'static) {
+        let lost = JsFuture::from(self.raw.lost());
+        spawn_local(async move {
+            if let Ok(info) = lost.await {
+                callback(get(&info, "reason").as_string().unwrap_or_default(), message(&info));
+            }
+        });
+    }
+
+    pub fn on_uncaptured_error(&self, callback: std::sync::Arc<dyn Fn(Error)>) {
+        let listener = Closure::<dyn Fn(JsValue)>::new(move |event: JsValue| {
+            callback(Error::of(&get(&event, "error")));
+        });
+        self.raw.add_event_listener("uncapturederror", &listener.into_js_value());
+    }
+
+    pub fn push_error_scope(&self, filter: ErrorFilter) -> ErrorScopeGuard<'_> {
+        self.raw.push_error_scope(match filter {
+            ErrorFilter::Validation => "validation",
+            ErrorFilter::Internal => "internal",
+            ErrorFilter::OutOfMemory => "out-of-memory",
+        });
+        ErrorScopeGuard(&self.raw)
+    }
+
+    pub fn create_buffer(&self, descriptor: &BufferDescriptor) -> Buffer {
+        let size = descriptor.size as f64;
+        let made = self.raw.create_buffer(&object([
+            ("label", descriptor.label.into()),
+            ("size", size.into()),
+            ("usage", descriptor.usage.0.into()),
+        ]));
+        // It throws only for a mapping at creation, which is never asked for.
+        Buffer { raw: made.unwrap_or_else(JsCast::unchecked_into), size: descriptor.size }
+    }
+
+    pub fn create_bind_group_layout(&self, descriptor: &BindGroupLayoutDescriptor) -> BindGroupLayout {
+        let entries: Array = descriptor.entries.iter().map(BindGroupLayoutEntry::object).collect();
+        BindGroupLayout(self.raw.create_bind_group_layout(&object([("entries", entries.into())])))
+    }
+
+    pub fn create_pipeline_layout(&self, descriptor: &PipelineLayoutDescriptor) -> PipelineLayout {
+        let groups: Array = descriptor.bind_group_layouts.iter().flatten().map(|g| &g.0).collect();
+        PipelineLayout(self.raw.create_pipeline_layout(&object([("bindGroupLayouts", groups.into())])))
+    }
+
+    pub fn create_bind_group(&self, descriptor: &BindGroupDescriptor) -> BindGroup {
+        let entries: Array = descriptor.entries.iter().map(BindGroupEntry::object).collect();
+        let wanted = object([("layout", descriptor.layout.0.clone()), ("entries", entries.into())]);
+        BindGroup(self.raw.create_bind_group(&wanted))
+    }
+
+    /// Compiles in the background. The shader module's own errors are part of the pipeline's.
+    pub fn compile(
+        &self,
+        label: &str,
+        layout: &PipelineLayout,
+        source: &str,
+    ) -> impl Future<Output = Result<ComputePipeline, String>> + use<> {
+        let module =
+            self.raw.create_shader_module(&object([("label", label.into()), ("code", source.into())]));
+        let stage = object([("module", module), ("entryPoint", "main".into())]);
+        let wanted =
+            object([("label", label.into()), ("layout", layout.0.clone()), ("compute", stage.into())]);
+        let made = JsFuture::from(self.raw.create_compute_pipeline_async(&wanted));
+        async move { made.await.map(ComputePipeline).map_err(|e| message(&e)) }
+    }
+
+    pub fn create_query_set(&self, descriptor: &QuerySetDescriptor) -> QuerySet {
+        let QueryType::Timestamp = descriptor.ty;
+        let made = self
+            .raw
+            .create_query_set(&object([("type", "timestamp".into()), ("count", descriptor.count.into())]));
+        QuerySet(made.unwrap_or_default())
+    }
+
+    pub fn create_command_encoder(&self, _: &CommandEncoderDescriptor) -> CommandEncoder {
+        CommandEncoder(self.raw.create_command_encoder())
+    }
+}
+
+impl Queue {
+    pub fn write_buffer(&self, buffer: &Buffer, offset: u64, bytes: &[u8]) {
+        // It throws for misaligned ranges, which callers never pass.
+        let _ = self.raw.write_buffer(&buffer.raw, offset as f64, bytes);
+    }
+
+    pub fn submit(&self, commands: Option<CommandBuffer>) -> SubmissionIndex {
+        let list: Array = commands.into_iter().map(|c| c.0).collect();
+        self.raw.submit(&list);
+        SubmissionIndex
+    }
+
+    pub fn on_submitted_work_done(&self, callback: impl FnOnce() + 'static) {
+        settled(&self.raw.on_submitted_work_done(), move |_| callback());
+    }
+
+    /// Nanoseconds of a tick of the timestamps.
+    pub fn get_timestamp_period(&self) -> f32 {
+        1.0
+    }
+}
+
+/// Calls back when a promise is settled, with whether it was fulfilled.
+fn settled(promise: &Promise, callback: impl FnOnce(Result<(), ()>) + 'static) {
+    let promise = JsFuture::from(promise.clone());
+    spawn_local(async move { callback(promise.await.map(drop).map_err(drop)) });
+}
+
+#[derive(Clone)]
+pub struct Buffer {
+    raw: JsBuffer,
+    size: u64,
+}
+
+impl Buffer {
+    /// The `GPUBuffer`.
+    pub fn js(&self) -> &JsValue {
+        self.raw.as_ref()
+    }
+
+    /// A `GPUBuffer` that JavaScript made; `None` when the value is none.
+    pub fn from_js(value: JsValue) -> Option<Buffer> {
+        let raw: JsBuffer = value.dyn_into().ok()?;
+        Some(Buffer { size: raw.size() as u64, raw })
+    }
+
+    /// The flags it was made with.
+    pub fn usage(&self) -> BufferUsages {
+        BufferUsages(self.raw.usage())
+    }
+
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Gives the memory back now; work that was submitted still ends.
+    pub fn destroy(&self) {
+        self.raw.destroy();
+    }
+
+    pub fn map_async(
+        &self,
+        mode: MapMode,
+        range: Range<u64>,
+        callback: impl FnOnce(Result<(), ()>) + 'static,
+    ) {
+        let MapMode::Read = mode;
+        let bytes = (range.end - range.start) as f64;
+        settled(&self.raw.map_async(1, range.start as f64, bytes), callback);
+    }
+
+    pub fn get_mapped_range(&self, range: Range<u64>) -> Result<BufferView, String> {
+        let bytes = (range.end - range.start) as f64;
+        let mapped = self.raw.mapped_range(range.start as f64, bytes).map_err(|e| message(&e))?;
+        Ok(BufferView(Uint8Array::new(&mapped).to_vec()))
+    }
+
+    pub fn unmap(&self) {
+        self.raw.unmap();
+    }
+}
+
+/// A copy of mapped bytes: the mapping itself lies outside of the module's memory.
+pub struct BufferView(Vec<u8>);
+
+impl Deref for BufferView {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+pub enum MapMode {
+    Read,
+}
+
+/// `GPUBufferUsage` flags.
+#[derive(Clone, Copy)]
+pub struct BufferUsages(u32);
+
+impl BufferUsages {
+    pub const MAP_READ: BufferUsages = BufferUsages(0x1);
+    pub const COPY_SRC: BufferUsages = BufferUsages(0x4);
+    pub const COPY_DST: BufferUsages = BufferUsages(0x8);
+    pub const UNIFORM: BufferUsages = BufferUsages(0x40);
+    pub const STORAGE: BufferUsages = BufferUsages(0x80);
+    pub const QUERY_RESOLVE: BufferUsages = BufferUsages(0x200);
+
+    pub fn contains(self, other: BufferUsages) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl std::ops::BitOr for BufferUsages {
+    type Output = BufferUsages;
+
+    fn bitor(self, other: BufferUsages) -> BufferUsages {
+        BufferUsages(self.0 | other.0)
+    }
+}
+
+pub struct BufferDescriptor<'a> {
+    pub label: Option<&'a str>,
+    pub size: u64,
+    pub usage: BufferUsages,
+    pub mapped_at_creation: bool,
+}
+
+#[derive(Clone)]
+pub struct BindGroupLayout(JsValue);
+
+#[derive(Clone)]
+pub struct PipelineLayout(JsValue);
+
+#[derive(Clone)]
+pub struct ComputePipeline(JsValue);
+
+#[derive(Clone)]
+pub struct BindGroup(JsValue);
+
+pub struct ShaderStages(u32);
+
+impl ShaderStages {
+    pub const COMPUTE: ShaderStages = ShaderStages(4);
+}
+
+pub enum BufferBindingType {
+    Uniform,
+    Storage { read_only: bool },
+}
+
+pub enum BindingType {
+    Buffer { ty: BufferBindingType, has_dynamic_offset: bool, min_binding_size: Option<std::num::NonZeroU64> },
+}
+
+pub struct BindGroupLayoutEntry {
+    pub binding: u32,
+    pub visibility: ShaderStages,
+    pub ty: BindingType,
+    pub count: Option<std::num::NonZeroU32>,
+}
+
+impl BindGroupLayoutEntry {
+    fn object(&self) -> Object {
+        let BindingType::Buffer { ty, has_dynamic_offset, min_binding_size } = &self.ty;
+        let ty = match ty {
+            BufferBindingType::Uniform => "uniform",
+            BufferBindingType::Storage { read_only: true } => "read-only-storage",
+            BufferBindingType::Storage { read_only: false } => "storage",
+        };
+        let buffer = object([
+            ("type", ty.into()),
+            ("hasDynamicOffset", (*has_dynamic_offset).into()),
+            ("minBindingSize", (min_binding_size.map_or(0, |n| n.get()) as f64).into()),
+        ]);
+        object([
+            ("binding", self.binding.into()),
+            ("visibility", self.visibility.0.into()),
+            ("buffer", buffer.into()),
+        ])
+    }
+}
+
+pub struct BindGroupLayoutDescriptor<'a> {
+    pub label: Option<&'a str>,
+    pub entries: &'a [BindGroupLayoutEntry],
+}
+
+pub struct PipelineLayoutDescriptor<'a> {
+    pub label: Option<&'a str>,
+    pub bind_group_layouts: &'a [Option<&'a BindGroupLayout>],
+    pub immediate_size: u32,
+}
+
+pub struct BufferBinding<'a> {
+    pub buffer: &'a Buffer,
+    pub offset: u64,
+    pub size: Option<std::num::NonZeroU64>,
+}
+
+pub enum BindingResource<'a> {
+    Buffer(BufferBinding<'a>),
+}
+
+pub struct BindGroupEntry<'a> {
+    pub binding: u32,
+    pub resource: BindingResource<'a>,
+}
+
+impl BindGroupEntry<'_> {
+    fn object(&self) -> Object {
+        let BindingResource::Buffer(bound) = &self.resource;
+        let resource = object([
+            ("buffer", bound.buffer.js().clone()),
+            ("offset", (bound.offset as f64).into()),
+            ("size", bound.size.map_or(JsValue::UNDEFINED, |n| (n.get() as f64).into())),
+        ]);
+        object([("binding", self.binding.into()), ("resource", resource.into())])
+    }
+}
+
+pub struct BindGroupDescriptor<'a> {
+    pub label: Option<&'a str>,
+    pub layout: &'a BindGroupLayout,
+    pub entries: &'a [BindGroupEntry<'a>],
+}
+
+pub enum QueryType {
+    Timestamp,
+}
+
+pub struct QuerySetDescriptor {
+    pub label: Option<&'static str>,
+    pub ty: QueryType,
+    pub count: u32,
+}
+
+pub struct QuerySet(JsValue);
+
+#[derive(Default)]
+pub struct CommandEncoderDescriptor;
+
+pub struct CommandEncoder(JsEncoder);
+
+pub struct CommandBuffer(JsValue);
+
+pub struct ComputePassTimestampWrites<'a> {
+    pub query_set: &'a QuerySet,
+    pub beginning_of_pass_write_index: Option<u32>,
+    pub end_of_pass_write_index: Option<u32>,
+}
+
+#[derive(Default)]
+pub struct ComputePassDescriptor<'a> {
+    pub label: Option<&'a str>,
+    pub timestamp_writes: Option<ComputePassTimestampWrites<'a>>,
+}
+
+impl CommandEncoder {
+    pub fn begin_compute_pass(&mut self, descriptor: &ComputePassDescriptor) -> ComputePass<'_> {
+        let wanted = match &descriptor.timestamp_writes {
+            None => Object::new(),
+            Some(writes) => {
+                let index = |at: Option<u32>| at.map_or(JsValue::UNDEFINED, JsValue::from);
+                let writes = object([
+                    ("querySet", writes.query_set.0.clone()),
+                    ("beginningOfPassWriteIndex", index(writes.beginning_of_pass_write_index)),
+                    ("endOfPassWriteIndex", index(writes.end_of_pass_write_index)),
+                ]);
+                object([("timestampWrites", writes.into())])
+            }
+        };
+        ComputePass(self.0.begin_compute_pass(&wanted), PhantomData)
+    }
+
+    pub fn copy_buffer_to_buffer(&mut self, from: &Buffer, at: u64, to: &Buffer, to_at: u64, bytes: u64) {
+        self.0.copy(&from.raw, at as f64, &to.raw, to_at as f64, bytes as f64);
+    }
+
+    /// Zeroes from `offset` to the end.
+    pub fn clear_buffer(&mut self, buffer: &Buffer, offset: u64, _: Option<u64>) {
+        self.0.clear_buffer(&buffer.raw, offset as f64);
+    }
+
+    pub fn resolve_query_set(&mut self, set: &QuerySet, range: Range<u32>, to: &Buffer, at: u64) {
+        self.0.resolve_query_set(&set.0, range.start, range.end - range.start, &to.raw, at as f64);
+    }
+
+    pub fn finish(self) -> CommandBuffer {
+        CommandBuffer(self.0.finish())
+    }
+}
+
+/// Ends when dropped.
+pub struct ComputePass<'a>(JsPass, PhantomData<&'a mut CommandEncoder>);
+
+impl ComputePass<'_> {
+    pub fn set_pipeline(&mut self, pipeline: &ComputePipeline) {
+        self.0.set_pipeline(&pipeline.0);
+    }
+
+    pub fn set_bind_group(&mut self, at: u32, group: &BindGroup, offsets: &[u32]) {
+        self.0.set_bind_group(at, &group.0, offsets, 0.0, offsets.len() as u32);
+    }
+
+    pub fn dispatch_workgroups(&mut self, x: u32, y: u32, z: u32) {
+        self.0.dispatch_workgroups(x, y, z);
+    }
+}
+
+impl Drop for ComputePass<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}

@@ -1,0 +1,44 @@
+//! Letting the browser have its turn during long work on the CPU unit.
+//!
+//! The file has unsafe code only as far as the macro's expansion does.
+#![allow(unsafe_code)]
+
+use std::time::Duration;
+
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+/// Work between two turns; tasks of more than 50 ms count as long ones.
+pub(crate) const LENGTH: Duration = Duration::from_millis(20);
+
+#[wasm_bindgen]
+extern "C" {
+    type MessageChannel;
+    #[wasm_bindgen(constructor)]
+    fn new() -> MessageChannel;
+    #[wasm_bindgen(method, getter)]
+    fn port1(this: &MessageChannel) -> MessagePort;
+    #[wasm_bindgen(method, getter)]
+    fn port2(this: &MessageChannel) -> MessagePort;
+
+    type MessagePort;
+    #[wasm_bindgen(method, setter, js_name = onmessage)]
+    fn set_on_message(this: &MessagePort, callback: &js_sys::Function);
+    #[wasm_bindgen(method, js_name = postMessage)]
+    fn post_message(this: &MessagePort, message: &JsValue);
+    #[wasm_bindgen(method)]
+    fn close(this: &MessagePort);
+}
+
+/// Resolves as a task of its own, after events that wait. Unlike a timer it is not slowed down in
+/// hidden tabs.
+pub(crate) async fn turn() {
+    let channel = MessageChannel::new();
+    let over = js_sys::Promise::new(&mut |resolve, _| {
+        channel.port1().set_on_message(&resolve);
+        channel.port2().post_message(&JsValue::NULL);
+    });
+    // The promise is never rejected.
+    let _ = JsFuture::from(over).await;
+    channel.port1().close();
+}
