@@ -48,7 +48,7 @@ pub fn verify(cases: &[PathBuf], options: &SpecializationOptions) -> Option<Vec<
         ComputeUnitKind::Gpu => Some(device(options)?),
     };
     let expected = Arc::new(Expected::own().expect("the built-in list is well formed"));
-    Some(run_all(cases, &Settings { options: options.clone(), device, expected }, &|_| {}))
+    Some(run_all(cases, &Settings { options: options.clone(), device, expected, results: None }, &|_| {}))
 }
 
 /// A session for a recorded case, with the extents that its states have before the first step.

@@ -37,8 +37,7 @@ impl Asset {
         let kept = Arc::new(KeptSource::new(reader.clone()));
         let asset = coreai_asset::Asset::read(kept.clone(), metadata.as_deref(), hash).await;
         let asset = asset.map_err(|e| thrown.or_of(e))?;
-        let ranges = asset.constant_ranges();
-        kept.keep_constants(ranges, SMALL_CONSTANT).await.map_err(|e| thrown.or_of(e))?;
+        kept.keep_program(&asset, SMALL_CONSTANT).await.map_err(|e| thrown.or_of(e))?;
         Ok(Asset { inner: AIModelAsset::new(asset), thrown, reader, metadata, hash })
     }
 

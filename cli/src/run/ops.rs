@@ -98,7 +98,7 @@ impl Ops {
             ComputeUnitKind::Gpu => Some(GpuDevice::open_blocking(&options)?),
         };
         let expected = Arc::new(Expected::own().map_err(say)?);
-        let outcomes = with_progress(&cases, &Settings { options, device, expected });
+        let outcomes = with_progress(&cases, &Settings { options, device, expected, results: None });
         Ok(coverage(&cases, &outcomes))
     }
 }

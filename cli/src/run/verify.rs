@@ -58,6 +58,9 @@ pub struct Verify {
     /// List of expected differences, unrecorded results and skips [default: the built-in one]
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
+    /// Compare results that were computed elsewhere, in the layout of core/tasks/src/verify/results.rs
+    #[arg(long, value_name = "DIR", conflicts_with = "adapter")]
+    results: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -93,11 +96,17 @@ impl Verify {
         for unit in self.units() {
             let options = self.options(unit);
             let device = match unit {
+                _ if self.results.is_some() => None,
                 ComputeUnitKind::Cpu => None,
                 ComputeUnitKind::Gpu => Some(GpuDevice::open_blocking(&options)?),
             };
-            let name = device.as_ref().map_or("CPU".into(), |d| d.info().name.clone());
-            let settings = Settings { options, device, expected: expected.clone() };
+            let name = match (&self.results, &device) {
+                (Some(folder), _) => format!("results of {}", folder.display()),
+                (None, Some(device)) => device.info().name.clone(),
+                (None, None) => "CPU".into(),
+            };
+            let results = self.results.as_deref().map(Arc::from);
+            let settings = Settings { options, device, expected: expected.clone(), results };
             let outcomes = with_progress(&cases, &settings);
             let summary = Summary::of(&outcomes);
             let unused = expected.unused(unit, &outcomes);

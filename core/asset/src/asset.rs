@@ -1,6 +1,7 @@
 //! The opened asset.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::decode::{Decoder, decode_types};
@@ -130,9 +131,27 @@ impl Asset {
         &self.tables.container.source
     }
 
-    /// Where the constants of the file lie, with their headers.
-    pub fn constant_ranges(&self) -> Vec<std::ops::Range<u64>> {
-        self.tables.resources.iter().map(|resource| resource.entry.clone()).collect()
+    /// Where the constants of the file lie that have a place of their own, with their headers; ascending.
+    pub fn constant_ranges(&self) -> Vec<Range<u64>> {
+        let mut ranges: Vec<_> =
+            self.tables.resources.iter().map(|resource| resource.entry.clone()).collect();
+        ranges.sort_by_key(|range| (range.start, range.end));
+        ranges.dedup();
+        ranges
+    }
+
+    /// What is between the [constants](Asset::constant_ranges): the program, with small constants in it.
+    pub fn program_ranges(&self) -> Vec<Range<u64>> {
+        let mut ranges = vec![];
+        let mut at = 0;
+        let end = self.source().len();
+        for constant in self.constant_ranges().into_iter().chain([end..end]) {
+            if at < constant.start {
+                ranges.push(at..constant.start);
+            }
+            at = at.max(constant.end);
+        }
+        ranges
     }
 
     /// The writer of the bytecode, e.g. `MLIR22.0.0git`.

@@ -98,6 +98,19 @@ impl Plan {
         &self.buffers[view.buffer.0 as usize]
     }
 
+    /// Which buffers a run touches.
+    pub fn used(&self) -> Vec<bool> {
+        let mut used = vec![false; self.buffers.len()];
+        let views = self.steps.iter().flat_map(|s| s.reads.iter().chain(&s.writes)).map(|v| v.buffer);
+        let ports = self.outputs.iter().filter_map(|p| p.buffer);
+        for id in views.chain(ports) {
+            if let Some(flag) = used.get_mut(id.0 as usize) {
+                *flag = true;
+            }
+        }
+        used
+    }
+
     /// Bounds of an expression under the plan's symbol bounds.
     pub fn bounds(&self, expr: &Expr) -> Bounds {
         expr.bounds(&|Sym(s)| {

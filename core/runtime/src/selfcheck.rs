@@ -291,7 +291,7 @@ fn constant_bytes(plan: &Plan) -> u64 {
         Role::Quant(source) => size(&source.codes) + size(&source.scale),
         _ => 0,
     };
-    plan.buffers.iter().map(|b| of(&b.role)).sum()
+    plan.buffers.iter().zip(plan.used()).filter(|(_, used)| *used).map(|(b, _)| of(&b.role)).sum()
 }
 
 async fn on_device(

@@ -1,13 +1,14 @@
 //! A source far away, with some of its bytes kept in memory.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{BringFuture, ByteSource, ReadFuture, read_exact};
+use crate::asset::Asset;
 use crate::error::AssetError;
 
-/// Most bytes that are brought along with a range that was missed.
-const MAX_ALONG: u64 = 256 << 20;
+/// Bytes by which constants of one shape may differ in the file: headers and padding.
+const SLACK: u64 = 64;
 
 /// Reads far away; answers [`slice`](ByteSource::slice) for what was brought before. What is
 /// kept stays for the source's life, so slices can be lent.
@@ -16,7 +17,9 @@ pub struct KeptSource {
     kept: Kept,
     /// Ranges that were asked for in vain.
     missed: Mutex<Vec<Range<u64>>>,
-    /// Where the file's constants lie; ranges of those that are missed together are brought together.
+    /// Sizes of the constants that had been missed before, bytes.
+    sizes: Mutex<Vec<u64>>,
+    /// Where the file's constants lie, ascending.
     constants: OnceLock<Vec<Range<u64>>>,
 }
 
@@ -59,18 +62,26 @@ impl Kept {
 impl KeptSource {
     /// Keeps nothing yet.
     pub fn new(far: Arc<dyn ByteSource>) -> KeptSource {
-        KeptSource { far, kept: Kept::default(), missed: Mutex::default(), constants: OnceLock::new() }
+        let (missed, sizes) = (Mutex::default(), Mutex::default());
+        KeptSource { far, kept: Kept::default(), missed, sizes, constants: OnceLock::new() }
     }
 
-    /// Tells where the constants of the file lie (see [`Asset::constant_ranges`](crate::Asset::constant_ranges)),
-    /// and brings those of at most `bytes` bytes.
-    pub async fn keep_constants(&self, ranges: Vec<Range<u64>>, bytes: u64) -> Result<(), AssetError> {
-        let mut sorted = ranges;
-        sorted.sort_by_key(|range| (range.start, range.end));
-        sorted.dedup();
-        let small = sorted.iter().filter(|r| r.end - r.start <= bytes).cloned().collect();
-        let _ = self.constants.set(sorted);
-        self.bring(small).await
+    /// Brings the program of the asset that was read from this source, and constants of at most `bytes`
+    /// bytes: what planning looks into.
+    pub async fn keep_program(&self, asset: &Asset, bytes: u64) -> Result<(), AssetError> {
+        let constants = asset.constant_ranges();
+        let mut wanted = asset.program_ranges();
+        wanted.extend(constants.iter().filter(|c| c.end - c.start <= bytes).cloned());
+        self.keep(wanted, constants).await
+    }
+
+    /// Brings ranges, and remembers where the constants lie, ascending.
+    async fn keep(&self, mut wanted: Vec<Range<u64>>, constants: Vec<Range<u64>>) -> Result<(), AssetError> {
+        let _ = self.constants.set(constants);
+        // Reading the asset asked for every header.
+        lock(&self.missed).clear();
+        wanted.sort_by_key(|range| (range.start, range.end));
+        self.bring(wanted).await
     }
 
     /// Brings ranges, ascending by their start.
@@ -104,28 +115,41 @@ impl ByteSource for KeptSource {
         }
         let found = self.kept.find(&range);
         if found.is_none() {
-            self.missed.lock().unwrap_or_else(PoisonError::into_inner).push(range);
+            lock(&self.missed).push(range);
         }
         found
     }
 
     fn bring_missed(&self) -> BringFuture<'_> {
         Box::pin(async move {
-            let missed = std::mem::take(&mut *self.missed.lock().unwrap_or_else(PoisonError::into_inner));
-            let size = |range: &Range<u64>| range.end - range.start;
-            let Some(largest) = missed.iter().map(size).max() else { return Ok(false) };
-            // Whoever wanted one constant of a kind wants the others as well.
+            let missed = std::mem::take(&mut *lock(&self.missed));
+            if missed.is_empty() {
+                return Ok(false);
+            }
+            // Layers repeat: when a second constant of a size is missed, all of that size are brought.
             let constants = self.constants.get().map_or(&[][..], Vec::as_slice);
-            let alike = constants.iter().filter(|r| size(r) <= largest && self.kept.find(r).is_none());
-            let mut wanted: Vec<Range<u64>> = match alike.clone().map(size).sum::<u64>() <= MAX_ALONG {
-                true => alike.cloned().collect(),
-                false => vec![],
-            };
+            let size = |range: &Range<u64>| range.end - range.start;
+            let holder = |m: &Range<u64>| constants.iter().find(|c| c.start <= m.start && m.end <= c.end);
+            let mut repeated = vec![];
+            {
+                let mut sizes = lock(&self.sizes);
+                for new in missed.iter().filter_map(holder).map(size) {
+                    let again = sizes.iter().any(|s| s.abs_diff(new) <= SLACK);
+                    if again { repeated.push(new) } else { sizes.push(new) }
+                }
+            }
+            let alike = |c: &&Range<u64>| repeated.iter().any(|s| s.abs_diff(size(c)) <= SLACK);
+            let mut wanted: Vec<Range<u64>> = constants.iter().filter(alike).cloned().collect();
             wanted.extend(missed);
             wanted.sort_by_key(|range| (range.start, range.end));
             self.bring(wanted).await.map(|()| true)
         })
     }
+}
+
+/// The lists are valid after each single change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -148,9 +172,11 @@ mod tests {
 
     #[test]
     fn what_was_missed_is_there_the_next_time() {
-        let source = KeptSource::new(Arc::new(Far(MemorySource((0..100).collect()))));
-        let ranges = vec![0..4, 10..14, 20..60, 60..90];
-        ready(source.keep_constants(ranges, 4)).expect("is in memory");
+        let source = KeptSource::new(Arc::new(Far(MemorySource(
+            (0..200).chain(0..200).chain(0..200).chain(0..200).collect(),
+        ))));
+        let ranges = vec![0..4, 10..14, 20..60, 60..90, 200..400, 400..600, 600..800];
+        ready(source.keep(vec![10..14, 0..4], ranges)).expect("is in memory");
         assert_eq!(source.slice(11..13), Some(&[11, 12][..]));
         assert_eq!(source.slice(0..0), None, "nothing says that it lies in memory");
         assert!(!ready(source.bring_missed()).expect("nothing was missed"));
@@ -159,8 +185,13 @@ mod tests {
         assert_eq!(source.slice(61..63), None);
         assert!(ready(source.bring_missed()).expect("is in memory"));
         assert_eq!(source.slice(61..63), Some(&[61, 62][..]));
-        assert_eq!(source.slice(20..60), None, "larger than what was missed");
+        assert_eq!(source.slice(200..300), None);
+        assert!(ready(source.bring_missed()).expect("is in memory"));
+        assert_eq!(source.slice(200..202), Some(&[0, 1][..]));
+        assert_eq!(source.slice(400..402), None, "only one of its size was missed so far");
+        assert!(ready(source.bring_missed()).expect("is in memory"));
+        assert_eq!(source.slice(700..702), Some(&[100, 101][..]), "the second one brings the third");
         assert_eq!(small, [0, 1, 2, 3]);
-        assert!(source.slice(80..101).is_none() && !source.is_empty());
+        assert!(source.slice(780..801).is_none() && !source.is_empty());
     }
 }

@@ -38,7 +38,8 @@ impl AssetConstants {
         let mut read = HashMap::new();
         let source = asset.source();
         let in_memory = source.slice(0..0).is_some();
-        for constant in plan.buffers.iter().flat_map(|buffer| constants(&buffer.role)).flatten() {
+        let used = plan.buffers.iter().zip(plan.used()).filter(|(_, used)| *used);
+        for constant in used.flat_map(|(buffer, _)| constants(&buffer.role)).flatten() {
             let range = constant.range.clone();
             if !in_memory && !read.contains_key(&(range.start, range.end)) {
                 let bytes = source.read(range.clone()).await?;

@@ -34,6 +34,7 @@ impl Scales<'_> {
     }
 
     /// The scales of units from element `start` on.
+    #[cfg(target_arch = "x86_64")]
     fn of_units(&self, start: usize, unit: usize, out: &mut [f32]) {
         if self.element == ElementType::F16 && self.block == unit {
             let first = start / unit * 2;
@@ -46,10 +47,12 @@ impl Scales<'_> {
 }
 
 /// Bytes of a cache line, as far as it matters.
+#[cfg(target_arch = "x86_64")]
 const CACHE_LINE: usize = 64;
 
 /// How many bytes before they are multiplied codes are fetched. Rows follow each other, so that they are
 /// nearly always those of rows to come.
+#[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 4096;
 
 /// Most elements that [`dot_codes`] multiplies by one scale.
@@ -366,6 +369,7 @@ pub(super) fn dequantize(bytes: &[u8], form: &Form, scale: f32, zero: f32, min: 
 }
 
 /// The numbers of as many codes as fill whole vectors; their count, a multiple of 8.
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
 fn numbers<const B: u8>(bytes: &[u8], form: &Form, out: &mut [f32]) -> usize {
     pick!(numbers::<B>(bytes, form, out), 0)
 }

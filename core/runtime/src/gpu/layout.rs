@@ -16,7 +16,7 @@ use super::pipelines::Signature;
 use super::readback::Staging;
 use super::segments::BINDING_ALIGNMENT;
 use super::states::GpuState;
-use super::upload::{GpuConstants, used_buffers};
+use super::upload::GpuConstants;
 use super::wgpu;
 use super::work::{submissions, upper};
 use crate::arena;
@@ -208,7 +208,7 @@ async fn place(
     for &bytes in &arena.slot_bytes {
         slots.push(Arc::new(device.buffer("arena", bytes, BufferClass::Arena).await?));
     }
-    let used = used_buffers(plan);
+    let used = plan.used();
     let mut placed = Placed { buffers: vec![], bytes: vec![], arena_bytes: arena.slot_bytes.iter().sum() };
     for (i, buffer) in plan.buffers.iter().enumerate() {
         let id = BufferId(i as u32);

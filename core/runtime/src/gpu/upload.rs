@@ -43,7 +43,7 @@ impl GpuConstants {
         progress: &mut impl FnMut(u64),
     ) -> Result<(), Error> {
         let limit = self.device.caps().max_binding_bytes;
-        let used = used_buffers(plan);
+        let used = plan.used();
         let used = plan.buffers.iter().zip(used).filter(|(_, used)| *used);
         let mut wanted: Vec<_> =
             used.filter_map(|(buffer, _)| Some((buffer, ConstantKey::of(buffer)?))).collect();
@@ -161,17 +161,4 @@ impl GpuConstants {
         }
         self.device.check("uploading constants")
     }
-}
-
-/// Which buffers a run touches.
-pub(crate) fn used_buffers(plan: &Plan) -> Vec<bool> {
-    let mut used = vec![false; plan.buffers.len()];
-    let views = plan.steps.iter().flat_map(|s| s.reads.iter().chain(&s.writes)).map(|v| v.buffer);
-    let ports = plan.outputs.iter().filter_map(|p| p.buffer);
-    for id in views.chain(ports) {
-        if let Some(flag) = used.get_mut(id.0 as usize) {
-            *flag = true;
-        }
-    }
-    used
 }

@@ -14,7 +14,8 @@ pub const MAX_EXPANDED_BYTES: usize = 1 << 30;
 pub fn bytes<'a>(asset: &'a Asset, data: &ConstantRef) -> Result<std::borrow::Cow<'a, [u8]>, Fault> {
     match asset.source().slice(data.range.clone()) {
         Some(bytes) => Ok(bytes.into()),
-        None => Err(Fault::unsupported("the asset's source gives no direct access to small constants")),
+        // Not "unsupported": nothing else may take over while the source can still bring the bytes.
+        None => Err(Fault::program("the asset's source gives no direct access to the constant")),
     }
 }
 

@@ -153,11 +153,11 @@ impl Case {
     }
 }
 
-fn layout(path: &Path, e: impl std::fmt::Display) -> VerifyError {
+pub(super) fn layout(path: &Path, e: impl std::fmt::Display) -> VerifyError {
     VerifyError::Layout { path: path.display().to_string(), reason: e.to_string() }
 }
 
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, VerifyError> {
+pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, VerifyError> {
     let failed = |reason: String| VerifyError::File { path: path.display().to_string(), reason };
     let length = std::fs::metadata(path).map_err(|e| failed(e.to_string()))?.len();
     if length > limit {
@@ -192,7 +192,7 @@ pub fn find_cases(folder: &Path) -> Result<Vec<PathBuf>, VerifyError> {
 }
 
 /// Element type of a NumPy or `ml_dtypes` name.
-fn element(name: &str) -> Option<ElementType> {
+pub(super) fn element(name: &str) -> Option<ElementType> {
     // `ml_dtypes` has two names for it.
     ElementType::from_numpy_name(if name == "float8_e4m3" { "float8_e4m3fn" } else { name })
 }

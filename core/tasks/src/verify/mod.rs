@@ -7,6 +7,7 @@ mod coverage;
 mod error;
 mod expected;
 mod pool;
+mod results;
 mod runner;
 mod summary;
 mod tolerance;

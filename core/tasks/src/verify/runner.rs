@@ -18,6 +18,7 @@ use super::case::{Case, Step, TensorRef, name_of};
 use super::compare::{Bad, Comparison, compare, distance, peak, values};
 use super::error::VerifyError;
 use super::expected::{Difference, Expected, ExpectedResult};
+use super::results;
 use super::tolerance::{WIDE_FACTOR, WIDE_REACH, allowed, ulp};
 
 /// How cases run.
@@ -29,6 +30,8 @@ pub struct Settings {
     pub device: Option<Arc<GpuDevice>>,
     /// What is known beforehand.
     pub expected: Arc<Expected>,
+    /// Folder of results that were computed elsewhere; they are compared instead of running anything.
+    pub results: Option<Arc<Path>>,
 }
 
 /// What became of a case.
@@ -155,7 +158,7 @@ impl From<VerifyError> for Failure {
 }
 
 impl Failure {
-    fn case(detail: String) -> Failure {
+    pub(super) fn case(detail: String) -> Failure {
         Failure { code: "case".into(), detail, ..Failure::default() }
     }
 
@@ -217,7 +220,7 @@ pub(super) fn unit_name(unit: ComputeUnitKind) -> &'static str {
 
 fn recorded(case: &Case, settings: &Settings, measured: &mut Measured) -> Verdict {
     let mut wide = Wide { case, results: None };
-    let compared = execute(case, &settings.options, settings.device.clone(), &mut |at, found| {
+    let compared = settings.execute(case, &mut |at, found| {
         if let Some(expected) = at.recorded(case)? {
             measured.check(case, settings, &mut wide, &at, &found, &expected)?;
         }
@@ -241,7 +244,9 @@ fn unrecorded(case: &Case, settings: &Settings) -> Verdict {
     let row = settings.expected.unrecorded(&case.id).map(|u| &u.result);
     let run = !case.steps.is_empty() && row != Some(&ExpectedResult::Loads);
     let result = if run {
-        execute(case, &settings.options, settings.device.clone(), &mut |_, _| Ok(()))
+        settings.execute(case, &mut |_, _| Ok(()))
+    } else if let Some(folder) = &settings.results {
+        results::find(folder, case).map(drop)
     } else {
         specialize(&case.asset, &settings.options, settings.device.clone()).map(drop).map_err(Failure::from)
     };
@@ -286,11 +291,11 @@ fn specialize(
 
 /// A result of a step.
 #[derive(Clone, Copy)]
-struct At<'a> {
-    step: usize,
-    name: &'a str,
-    file: &'static str,
-    tensor: &'a TensorRef,
+pub(super) struct At<'a> {
+    pub step: usize,
+    pub name: &'a str,
+    pub file: &'static str,
+    pub tensor: &'a TensorRef,
 }
 
 impl At<'_> {
@@ -302,6 +307,36 @@ impl At<'_> {
 
 /// Gets every result that a case has something recorded for.
 type Sink<'a> = dyn FnMut(At, NDArray) -> Result<(), Failure> + 'a;
+
+impl Settings {
+    /// Every result of a case, computed here or elsewhere.
+    fn execute(&self, case: &Case, sink: &mut Sink) -> Result<(), Failure> {
+        let Some(folder) = &self.results else {
+            return execute(case, &self.options, self.device.clone(), sink);
+        };
+        let found = results::find(folder, case)?;
+        for (number, step) in case.steps.iter().enumerate() {
+            for at in wanted(case, number, step) {
+                sink(at, results::get(&found, &at)?).map_err(|f| f.at(number))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a step is asked for. Outputs by name where they were recorded; by position where PyTorch's
+/// results stand in for them.
+fn wanted<'a>(case: &'a Case, number: usize, step: &'a Step) -> Vec<At<'a>> {
+    let of = |file: &'static str, list: &'a BTreeMap<String, TensorRef>| {
+        list.iter().map(move |(name, tensor)| At { step: number, name, file, tensor })
+    };
+    let mut all: Vec<At> = of("outputs", &step.outputs).collect();
+    if all.is_empty() && referenced(case) {
+        all.extend(of("reference", &step.reference));
+    }
+    all.extend(of("states", &step.state_after));
+    all
+}
 
 /// Runs every step; states go from step to step.
 fn execute(
@@ -338,26 +373,23 @@ fn call(
         let array = array.ok_or_else(|| Failure::case(format!("input {name:?} has no key")))?;
         session.set_array(name, &array)?;
     }
-    // By name where outputs were recorded; by position where PyTorch's results stand in for them.
+    let wanted = wanted(case, number, step);
     let mut outputs = vec![];
-    for (name, tensor) in &step.outputs {
-        let index = session.output_index(name);
-        let index = index.ok_or_else(|| Failure::case(format!("the function has no output {name:?}")))?;
-        outputs.push((index, At { step: number, name, file: "outputs", tensor }));
-    }
-    let stands_in = outputs.is_empty() && referenced(case);
-    for (name, tensor) in step.reference.iter().filter(|_| stands_in) {
-        let index = name.parse().map_err(|_| Failure::case(format!("reference {name:?} is no position")))?;
-        outputs.push((index, At { step: number, name, file: "reference", tensor }));
+    for at in wanted.iter().filter(|at| at.file != "states") {
+        let name = at.name;
+        let index = match at.file {
+            "reference" => name.parse().map_err(|_| format!("reference {name:?} is no position")),
+            _ => session.output_index(name).ok_or_else(|| format!("the function has no output {name:?}")),
+        };
+        outputs.push((index.map_err(Failure::case)?, at));
     }
     let wants: Vec<OutputWant> = outputs.iter().map(|(index, _)| OutputWant::all(*index)).collect();
     session.run_blocking(&wants)?;
     for (index, at) in outputs {
-        sink(at, session.output_array(index)?)?;
+        sink(*at, session.output_array(index)?)?;
     }
-    for (name, tensor) in &step.state_after {
-        let at = At { step: number, name, file: "states", tensor };
-        sink(at, session.read_state_blocking(name)?)?;
+    for at in wanted.iter().filter(|at| at.file == "states") {
+        sink(*at, session.read_state_blocking(at.name)?)?;
     }
     Ok(())
 }
