@@ -99,13 +99,14 @@ export async function serve(mounts = {}) {
 		response.writeHead(entry.status, headers);
 		if (request.method === 'HEAD') return response.end();
 		let at = start;
+		const closed = new Promise((done) => response.once('close', done));
 		for await (let piece of file.stream(start, stop)) {
 			for (; piece.length; piece = piece.subarray(PAUSE_BYTES)) {
 				let part = piece.subarray(0, PAUSE_BYTES);
 				const breaks = wrong.breakAt !== undefined && at + part.length > wrong.breakAt;
 				if (breaks) part = part.subarray(0, Math.max(0, wrong.breakAt - at));
 				if (response.destroyed) return;
-				await new Promise((done) => (response.write(part, done) || response.destroyed ? undefined : response.once('close', done)));
+				await Promise.race([closed, new Promise((done) => response.write(part, done))]);
 				entry.sent += part.length;
 				at += part.length;
 				if (breaks) {
