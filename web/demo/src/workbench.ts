@@ -1,0 +1,58 @@
+import { ChatView } from './chat';
+import { element } from './element';
+import { icon } from './icon';
+import { FunctionsView } from './functions';
+import type { Loaded } from './loader';
+import { Tabs, type Tab } from './tabs';
+
+/** A model that is ready, and the tabs to use it with. */
+export class Workbench {
+	readonly node: HTMLElement;
+	private readonly tabs: Tabs;
+	private readonly chat: ChatView | null;
+	private readonly functions: FunctionsView | null;
+
+	/** `onleave` is called when another model is wanted. */
+	constructor(private readonly loaded: Loaded, onleave: () => void) {
+		const { model, language, name } = loaded;
+		this.chat = language ? new ChatView(loaded) : null;
+		this.functions = model.functions.length ? new FunctionsView(loaded) : null;
+		const none = element('div', { class: 'placeholder' }, element('p', {}, 'This asset is no language bundle, so there is nobody to talk to. Its functions are in the other tab.'));
+		const empty = element('div', { class: 'placeholder' }, element('p', {}, 'This asset has no functions.'));
+		const panel = (content: HTMLElement) => element('div', { class: 'panel' }, content);
+		const tabs: Tab[] = [
+			{ key: 'chat', label: 'Chat', icon: 'chat', panel: panel(this.chat?.node ?? none) },
+			{ key: 'functions', label: 'Functions', icon: 'function', panel: panel(this.functions?.node ?? empty) },
+		];
+		this.tabs = new Tabs('Ways to use the model', tabs);
+		if (!this.chat) this.tabs.show('functions');
+		const unit = model.computeUnit === 'gpu' ? (model.adapter?.software ? 'GPU (software)' : 'GPU') : 'CPU';
+		this.node = element(
+			'div',
+			{ class: 'workbench' },
+			element(
+				'div',
+				{ class: 'model-bar' },
+				element('h1', { class: 'model-name', title: name }, name),
+				element('span', { class: 'tag', 'data-unit': model.computeUnit }, unit),
+				this.tabs.list,
+				element('button', { type: 'button', class: 'button leave', onclick: onleave }, icon('swap'), 'Other model'),
+			),
+			this.tabs.panels,
+		);
+	}
+
+	/** Puts the cursor where work starts. */
+	focus(): void {
+		if (this.chat) this.chat.focus();
+		else this.tabs.show(this.tabs.shown, true);
+	}
+
+	/** Ends what runs and gives the model's memory back. */
+	async close(): Promise<void> {
+		this.chat?.cancel();
+		this.functions?.cancel();
+		await Promise.all([this.chat?.settled(), this.functions?.settled()]);
+		this.loaded.dispose();
+	}
+}
