@@ -15,27 +15,27 @@ const CACHE = process.env.COREAI_CACHE || join(process.env.XDG_CACHE_HOME || joi
 // `from`: the first that exists is taken. `featured`: a large card.
 const CANDIDATES = [
 	{
-		id: 'smollm2-135m-int4', title: 'SmolLM2 135M', kind: 'language', featured: true,
+		id: 'smollm2-135m-int4', title: 'SmolLM2 135M', kind: 'language', icon: 'chat', featured: true,
 		about: 'A small chat model that follows instructions. 4-bit weights, 8192 tokens of context.',
 		from: [join(SHARED, 'smollm2-135m-int4')],
 	},
 	{
-		id: 'smollm2-135m', title: 'SmolLM2 135M', kind: 'language', featured: true, unless: 'smollm2-135m-int4',
+		id: 'smollm2-135m', title: 'SmolLM2 135M', kind: 'language', icon: 'chat', featured: true, unless: 'smollm2-135m-int4',
 		about: 'A small chat model that follows instructions, imported from its GGUF checkpoint.',
 		from: [join(CACHE, 'models/smollm2-135m-instruct')],
 	},
 	{
-		id: 'selfie-segmentation.aimodel', title: 'Selfie segmentation', kind: 'functions', featured: true,
+		id: 'selfie-segmentation.aimodel', title: 'Selfie segmentation', kind: 'functions', icon: 'image', featured: true,
 		about: 'Finds the person in a photo: an image of 256 × 256 in, a mask out.',
 		from: [join(SHARED, 'selfie-segmentation/selfie_segmentation_float16.aimodel')],
 	},
 	{
-		id: 'efficientnet-lite0.aimodel', title: 'EfficientNet Lite0', kind: 'functions', featured: true,
+		id: 'efficientnet-lite0.aimodel', title: 'EfficientNet Lite0', kind: 'functions', icon: 'image', featured: true,
 		about: 'Tells what is in a picture: 1000 classes of ImageNet, int8 weights.',
 		from: [join(SHARED, 'efficientnet-lite0/efficientnet_lite0_int8.aimodel')],
 	},
 	{
-		id: 'minilm.aimodel', title: 'MiniLM L6', kind: 'functions', featured: true,
+		id: 'minilm.aimodel', title: 'MiniLM L6', kind: 'functions', icon: 'text', featured: true,
 		about: 'Sentence embeddings from token ids, any batch and length, int8 weights.',
 		from: [join(SHARED, 'minilm/all-MiniLM-L6-v2_int8.aimodel')],
 	},

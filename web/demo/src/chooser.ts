@@ -1,5 +1,6 @@
+import { adapterNote } from './adapter-note';
 import { element } from './element';
-import { icon } from './icon';
+import { icon, type IconName } from './icon';
 import { LoadSettingsForm } from './load-settings';
 import { bytes } from './quantity';
 import { choiceOfDrop, choiceOfFolder, choiceOfUrl, type Choice, type Kind } from './source';
@@ -11,6 +12,7 @@ interface Sample {
 	about: string;
 	kind: Exclude<Kind, 'unknown'>;
 	featured: boolean;
+	icon?: IconName;
 	/** Relative to the page. */
 	url: string;
 	bytes: number;
@@ -40,6 +42,7 @@ export class Chooser {
 				{ class: 'hero' },
 				element('h1', { id: 'choose-title' }, 'Core AI models, in this page'),
 				element('p', { class: 'lead' }, 'Open an .aimodel as Apple’s tools write it. It runs here, on your GPU or processor; nothing leaves this machine.'),
+				adapterNote(),
 			),
 			this.samples,
 			element('section', { class: 'own', 'aria-labelledby': 'own-title' }, element('h2', { id: 'own-title' }, 'Your own'), this.dropArea(), this.urlForm()),
@@ -67,7 +70,7 @@ export class Chooser {
 		const { title, about, kind, featured, url, bytes: size } = sample;
 		const source = new URL(url, document.baseURI).href;
 		const onclick = () => this.onchoose(() => Promise.resolve({ source, name: title, kind }), title);
-		const picture = icon(kind === 'language' ? 'chat' : 'function');
+		const picture = icon(sample.icon ?? (kind === 'language' ? 'chat' : 'function'));
 		if (!featured) return element('button', { type: 'button', class: 'chip', title: `${about}, ${bytes(size)}`, 'data-sample': url, onclick }, picture, title);
 		return element(
 			'button',

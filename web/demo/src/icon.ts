@@ -2,7 +2,9 @@ import { drawing } from './element';
 
 const PATHS = {
 	chat: 'M4 5h16v11H10l-4 4v-4H4z',
-	function: 'M5 7h4l6 10h4M15 7h4M5 17h4',
+	function: 'M16 5c-3-1-4.5.5-5 4l-1 6c-.5 3.5-2 5-5 4M7 11h8',
+	text: 'M5 6h14M5 12h14M5 18h9',
+	gpu: 'M7 7h10v10H7zM10 3v4M14 3v4M10 17v4M14 17v4M3 10h4M3 14h4M17 10h4M17 14h4',
 	folder: 'M3 6h6l2 2h10v11H3z',
 	link: 'M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1',
 	send: 'M12 19V5M6 11l6-6 6 6',

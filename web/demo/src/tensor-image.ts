@@ -6,7 +6,7 @@ import { number } from './quantity';
 // Larger planes are thinned out to this many rows and columns.
 const MOST = 1024;
 // Small planes are shown at least this wide, in CSS pixels.
-const SHOWN = 280;
+const SHOWN = 384;
 
 /** How a tensor lies as planes: `[…outer, rows, columns]` or `[…outer, rows, columns, colours]`. */
 interface Planes {
