@@ -1,16 +1,17 @@
 // Keeps the files of the page, so that it opens without a network. Models are none of its business: the package stores them.
-// VERSION and FILES are written in front of this by the build.
+// VERSION, FILES (kept at once) and LARGE (kept when used) are written in front of this by the build.
 const PREFIX = 'coreai-demo-';
 const CACHE = PREFIX + VERSION;
 const SCOPE = self.registration.scope;
-const kept = new Set(FILES.map((file) => new URL(file, SCOPE).href));
+const atOnce = FILES.map((file) => new URL(file, SCOPE).href);
+const kept = new Set([...atOnce, ...LARGE.map((file) => new URL(file, SCOPE).href)]);
 // Names below assets/ carry a hash of what is in them.
 const FIXED = new URL('assets/', SCOPE).href;
 
 self.addEventListener('install', (event) => {
 	const add = async () => {
 		const cache = await caches.open(CACHE);
-		await cache.addAll([...kept].map((url) => new Request(url, { cache: url.startsWith(FIXED) ? 'default' : 'no-cache' })));
+		await cache.addAll(atOnce.map((url) => new Request(url, { cache: url.startsWith(FIXED) ? 'default' : 'no-cache' })));
 		await self.skipWaiting();
 	};
 	event.waitUntil(add());
@@ -29,7 +30,7 @@ async function fresh(request, key) {
 	const cache = await caches.open(CACHE);
 	try {
 		const response = await fetch(request);
-		if (response.ok) await cache.put(key, response.clone());
+		if (response.ok) await cache.put(key, response.clone()).catch(() => {});
 		return response;
 	} catch (error) {
 		const found = await cache.match(key);
@@ -39,8 +40,13 @@ async function fresh(request, key) {
 }
 
 async function fixed(request, key) {
-	const found = await (await caches.open(CACHE)).match(key);
-	return found ?? fetch(request);
+	const cache = await caches.open(CACHE);
+	const found = await cache.match(key);
+	if (found) return found;
+	const response = await fetch(request);
+	// A full storage must not keep the page from working.
+	if (response.ok) await cache.put(key, response.clone()).catch(() => {});
+	return response;
 }
 
 self.addEventListener('fetch', (event) => {

@@ -182,7 +182,7 @@ export class ChatView {
 			tokens = measured.generatedTokens;
 			const prompt = `${measured.promptTokens} prompt tokens${measured.reusedTokens ? `, ${measured.reusedTokens} from the cache` : ''}`;
 			const reason = REASONS[stopReason];
-			answer.end([...figures(measured.tokensPerSecond), prompt, ...(reason ? [reason] : [])], stopReason === 'cancelled');
+			answer.end([...figures(measured.tokensPerSecond ?? 0), prompt, ...(reason ? [reason] : [])], stopReason === 'cancelled');
 		} catch (error) {
 			const stopped = isCancel(error);
 			answer.end([...figures(rate()), stopped ? 'stopped' : 'broken off'], stopped);

@@ -14,6 +14,7 @@ const chooser = new Chooser((chosen, name) => void open(chosen, name));
 const progress = new ProgressView(() => loading?.abort());
 const trouble = element('div', { class: 'trouble' });
 const said = element('p', { class: 'unseen', role: 'status' });
+const offline = keepOffline();
 let loading: AbortController | null = null;
 let workbench: Workbench | null = null;
 // Whether focus goes to what was pressed before a load that did not end well.
@@ -44,6 +45,7 @@ async function open(chosen: Chosen, name: string): Promise<void> {
 	show(progress.node);
 	progress.start(name);
 	try {
+		await offline;
 		const choice = await chosen(mine.signal);
 		const loaded = await load(choice, chooser.settings.value(), (state) => loading === mine && progress.show(state), mine.signal);
 		// A model that came too late has no place to be shown.
@@ -89,7 +91,6 @@ bar.append(
 	themeButton(),
 );
 choose();
-void keepOffline();
 const query = new URLSearchParams(location.search);
 chooser.settings.read(query);
 await chooser.fill();

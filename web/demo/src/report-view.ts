@@ -11,7 +11,7 @@ const SHOWN_CODES: Record<string, string> = {
 	self_check_skipped: 'Self-check skipped',
 	function_refused: 'Function refused',
 	no_webgpu: 'No WebGPU',
-	storage: 'Storage',
+	storage_quota: 'No room to store',
 };
 
 /** What specialization decided: every choice, with the fallbacks first and marked. */
@@ -40,7 +40,7 @@ export function reportView(report: Report): HTMLElement {
 		'section',
 		{ class: 'card report', 'aria-label': 'Report' },
 		element('div', { class: 'row spread' }, element('h3', {}, verdict), save),
-		element('p', { class: 'muted small' }, `${report.device} · ${report.compute_unit.toUpperCase()} unit · ${report.precision} precision`),
+		element('p', { class: 'muted small' }, `${report.device ? `${report.device} · ` : ''}${report.compute_unit.toUpperCase()} unit · ${report.precision} precision`),
 		rows.length ? element('ul', { class: 'entries' }, ...rows) : element('p', { class: 'muted' }, 'Nothing had to be decided.'),
 	);
 }
