@@ -236,6 +236,31 @@ check('a language model answers, stops, and starts anew', { needs: 'smollm2-135m
 	await picture(page, 'functions');
 });
 
+check('a folder is chosen, and a file is dropped', {}, async (page) => {
+	const asset = fileURLToPath(new URL('../assets/state-ring-f32/model.aimodel', import.meta.url));
+	await open(page, '?unit=cpu');
+	await page.locator('input[webkitdirectory]').setInputFiles(asset);
+	await page.locator('.workbench').waitFor({ timeout: LOAD_MS });
+	assert.equal(await page.locator('.model-name').innerText(), 'model');
+	await run(page).click();
+	await ran(page);
+	const drop = (name, bytes) => page.evaluate(([file, content]) => {
+		const dataTransfer = new DataTransfer();
+		dataTransfer.items.add(new File([Uint8Array.from(content)], file));
+		document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+	}, [name, [...bytes]]);
+	// A model that is open gives way to what is dropped.
+	await drop('main.mlirb', readFileSync(join(asset, 'main.mlirb')));
+	await page.locator('.model-name', { hasText: 'main' }).waitFor({ timeout: LOAD_MS });
+	await run(page).click();
+	await ran(page);
+	await drop('notes.txt', Buffer.from('no model'));
+	await page.getByRole('alert').getByText(/notes\.txt is no model/).waitFor();
+	await drop('broken.mlirb', Buffer.from('no model'));
+	await page.getByRole('alert').locator('.code-chip', { hasText: 'asset.' }).waitFor({ timeout: LOAD_MS });
+	await picture(page, 'error-asset');
+});
+
 check('a load is cancelled and goes on later', { needs: 'efficientnet-lite0.aimodel' }, async (page) => {
 	const weights = '/demo/models/efficientnet-lite0.aimodel/main.mlirb';
 	await open(page, '?unit=cpu');

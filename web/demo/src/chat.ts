@@ -115,9 +115,6 @@ export class ChatView {
 		});
 		this.stop.addEventListener('click', () => this.cancel());
 		this.fresh.addEventListener('click', () => this.reset());
-		this.node.addEventListener('keydown', (event) => {
-			if (event.key === 'Escape' && this.running) this.cancel();
-		});
 	}
 
 	private fit(): void {

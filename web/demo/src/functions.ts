@@ -56,7 +56,7 @@ export class FunctionsView {
 				{ key: 'outputs', label: 'Outputs', panel: this.outputs },
 				{ key: 'states', label: 'States', panel: this.states },
 				{ key: 'report', label: 'Report', panel: this.report },
-				{ key: 'machine', label: 'Machine', panel: element('div', {}, element('section', { class: 'card' }, this.machine.node)) },
+				{ key: 'machine', label: 'Machine', panel: element('div', {}, element('section', { class: 'card narrow' }, this.machine.node)) },
 			],
 			(key) => void this.look(key),
 		);
@@ -79,9 +79,6 @@ export class FunctionsView {
 			this.form,
 			element('div', { class: 'results' }, this.trouble, this.timing, this.results.list, this.results.panels),
 		);
-		this.node.addEventListener('keydown', (event) => {
-			if (event.key === 'Escape') this.cancel();
-		});
 		this.fn = model.function(first.name);
 		this.stateFields = new StateFields(this.fn);
 		this.choose(first.name);

@@ -42,10 +42,9 @@ export class MachineView {
 	async refresh(): Promise<void> {
 		const use = await this.loaded.model.memory().catch(() => null);
 		if (!use) return;
-		const device = CLASSES.map(([key, name]) => ({ key, name, size: use.device[key] }));
-		const sum = device.reduce((total, { size }) => total + size, 0);
-		const parts = device.filter(({ size }) => size > 0);
-		const place = this.loaded.model.computeUnit === 'gpu' ? 'Device memory' : 'Tensors';
+		const classes = CLASSES.map(([key, name]) => ({ key, name, size: use.device[key] }));
+		const sum = classes.reduce((total, { size }) => total + size, 0);
+		const parts = classes.filter(({ size }) => size > 0);
 		const bar = element('div', { class: 'memory-bar', 'aria-hidden': 'true' });
 		for (const { key, size } of parts) {
 			const part = element('span', { 'data-class': key });
@@ -55,10 +54,10 @@ export class MachineView {
 		const legend = parts.map(({ key, name, size }) =>
 			element('div', { class: 'fact', 'data-class': key }, element('dt', {}, name), element('dd', {}, bytes(size))),
 		);
+		// The CPU unit keeps its tensors in the heap below.
+		const onDevice = [element('dl', { class: 'facts' }, row('Device memory', bytes(sum))), bar, element('dl', { class: 'facts legend' }, ...legend)];
 		this.memory.replaceChildren(
-			element('dl', { class: 'facts' }, row(place, bytes(sum))),
-			bar,
-			element('dl', { class: 'facts legend' }, ...legend),
+			...(sum ? onDevice : []),
 			element('dl', { class: 'facts' }, row('WebAssembly heap', bytes(use.wasmBytes))),
 		);
 	}

@@ -83,7 +83,9 @@ async function leave(): Promise<void> {
 }
 
 addEventListener('keydown', (event) => {
-	if (event.key === 'Escape') loading?.abort();
+	if (event.key !== 'Escape' || event.isComposing) return;
+	loading?.abort();
+	workbench?.cancel();
 });
 
 bar.append(

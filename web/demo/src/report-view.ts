@@ -4,6 +4,8 @@ import { icon } from './icon';
 
 const SHOWN_CODES: Record<string, string> = {
 	kernels: 'Kernels',
+	rules: 'Fused kernels',
+	force_kernel: 'Forced kernel',
 	host_op: 'On the host',
 	software_adapter: 'Software adapter',
 	kernel_replaced: 'Kernel replaced',

@@ -48,6 +48,12 @@ export class Workbench {
 		else this.tabs.show(this.tabs.shown, true);
 	}
 
+	/** Ends what runs in the tab that is shown. */
+	cancel(): void {
+		if (this.tabs.shown === 'chat') this.chat?.cancel();
+		else this.functions?.cancel();
+	}
+
 	/** Ends what runs and gives the model's memory back. */
 	async close(): Promise<void> {
 		this.chat?.cancel();
