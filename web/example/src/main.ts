@@ -6,8 +6,9 @@ const result = document.getElementById('result') as HTMLPreElement;
 function ones({ dtype, shape }: FunctionDescriptor['inputs'][number]): TensorInput {
 	const extents = shape.map((extent) => extent ?? 1);
 	const count = extents.reduce((product, extent) => product * extent, 1);
-	const data = /^u?int64$/.test(dtype)
-		? (dtype === 'int64' ? BigInt64Array : BigUint64Array).from({ length: count }, () => 1n)
+	const data =
+		dtype === 'int64' ? new BigInt64Array(count).fill(1n)
+		: dtype === 'uint64' ? new BigUint64Array(count).fill(1n)
 		: new Array<number>(count).fill(1);
 	return { data, shape: extents };
 }
