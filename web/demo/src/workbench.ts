@@ -10,21 +10,26 @@ export class Workbench {
 	readonly node: HTMLElement;
 	private readonly tabs: Tabs;
 	private readonly chat: ChatView | null;
-	private readonly functions: FunctionsView | null;
+	private functions: FunctionsView | null = null;
 
 	/** `onleave` is called when another model is wanted. */
 	constructor(private readonly loaded: Loaded, onleave: () => void) {
 		const { model, language, name } = loaded;
 		this.chat = language ? new ChatView(loaded) : null;
-		this.functions = model.functions.length ? new FunctionsView(loaded) : null;
 		const none = element('div', { class: 'placeholder' }, element('p', {}, 'This asset is no language bundle, so there is nobody to talk to. Its functions are in the other tab.'));
 		const empty = element('div', { class: 'placeholder' }, element('p', {}, 'This asset has no functions.'));
-		const panel = (content: HTMLElement) => element('div', { class: 'panel' }, content);
+		const chatPanel = element('div', { class: 'panel' }, this.chat?.node ?? none);
+		const functionsPanel = element('div', { class: 'panel' });
 		const tabs: Tab[] = [
-			{ key: 'chat', label: 'Chat', icon: 'chat', panel: panel(this.chat?.node ?? none) },
-			{ key: 'functions', label: 'Functions', icon: 'function', panel: panel(this.functions?.node ?? empty) },
+			{ key: 'chat', label: 'Chat', icon: 'chat', panel: chatPanel },
+			{ key: 'functions', label: 'Functions', icon: 'function', panel: functionsPanel },
 		];
-		this.tabs = new Tabs('Ways to use the model', tabs);
+		// Forms of many inputs take a while to make: not before they are looked at.
+		this.tabs = new Tabs('Ways to use the model', tabs, (key) => {
+			if (key !== 'functions' || functionsPanel.hasChildNodes()) return;
+			this.functions = model.functions.length ? new FunctionsView(loaded) : null;
+			functionsPanel.append(this.functions?.node ?? empty);
+		});
 		if (!this.chat) this.tabs.show('functions');
 		const unit = model.computeUnit === 'gpu' ? (model.adapter?.software ? 'GPU (software)' : 'GPU') : 'CPU';
 		this.node = element(
