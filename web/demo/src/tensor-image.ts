@@ -7,6 +7,8 @@ import { number } from './quantity';
 const MOST = 1024;
 // Small planes are shown at least this wide, in CSS pixels.
 const SHOWN = 384;
+// Planes that are longer than this many times their width are stretched, so that their rows can be told apart.
+const LONG = 6;
 
 /** How a tensor lies as planes: `[…outer, rows, columns]` or `[…outer, rows, columns, colours]`. */
 interface Planes {
@@ -50,8 +52,14 @@ export class TensorImage {
 		this.count = this.planes.outer.reduce((product, extent) => product * extent, 1);
 		this.map = signed ? 'signed' : 'grey';
 		this.colours = this.planes.colours !== null;
-		this.node = element('div', { class: 'tensor-image' }, this.controls(), element('div', { class: 'canvas-box' }, this.canvas), this.legend);
+		this.node = element('div', { class: 'tensor-image' }, this.controls(), element('div', { class: 'canvas-box' }, this.canvas), this.legend, this.thinned());
 		this.draw();
+	}
+
+	private thinned(): HTMLElement | null {
+		const { rows, columns } = this.planes;
+		const parts = [rows > MOST ? `${MOST} of ${rows} rows` : '', columns > MOST ? `${MOST} of ${columns} columns` : ''].filter(Boolean);
+		return parts.length ? element('p', { class: 'muted small' }, `Shown: ${parts.join(', ')}, evenly spaced.`) : null;
 	}
 
 	private controls(): HTMLElement {
@@ -134,9 +142,17 @@ export class TensorImage {
 		this.canvas.width = width;
 		this.canvas.height = height;
 		this.canvas.getContext('2d')?.putImageData(pixels, 0, 0);
-		this.canvas.style.inlineSize = `${Math.max(width, Math.min(SHOWN, (SHOWN * width) / height))}px`;
+		this.fit(width, height);
 		this.canvas.setAttribute('aria-label', `${rows} × ${columns}, values from ${number(low, 4)} to ${number(high, 4)}`);
 		this.showLegend(low, high);
+	}
+
+	private fit(width: number, height: number): void {
+		const { style } = this.canvas;
+		const long = width > LONG * height || height > LONG * width;
+		style.objectFit = long ? 'fill' : 'contain';
+		style.blockSize = long ? (width > height ? '7.5rem' : `${SHOWN}px`) : 'auto';
+		style.inlineSize = !long ? `${Math.max(width, Math.min(SHOWN, (SHOWN * width) / height))}px` : width > height ? '100%' : '7.5rem';
 	}
 
 	private showLegend(low: number, high: number): void {
