@@ -3,10 +3,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Stop } from './browser.mjs';
 
-/** Shapes of the float32 inputs, and other ONNX files of the same model, by name. */
+/** By name: shapes of the float32 inputs, other ONNX files of the same model, and whether only to run it when asked. */
 export const MODELS = {
 	matmul1024: { inputs: [[1024, 1024], [1024, 1024]], variants: [] },
-	resnet50: { inputs: [[1, 3, 224, 224]], variants: [] },
+	resnet50_112: { inputs: [[1, 3, 112, 112]], variants: [] },
+	resnet50: { inputs: [[1, 3, 224, 224]], variants: [], long: true },
 	encoder: { inputs: [[1, 128, 768]], variants: ['fused'] },
 	int4_2048: { inputs: [[1, 2048]], variants: [] },
 	int4_4096: { inputs: [[1, 4096]], variants: [] },

@@ -5,6 +5,7 @@
 
 Writes OUT_DIR/NAME.onnx and OUT_DIR/NAME.aimodel for every name:
 matmul1024, resnet50: those of ../export_models.py; resnet50 is for one image of 224 x 224
+resnet50_112: ResNet-50 for one image of 112 x 112, a quarter of the work in the same blocks
 encoder: a block of a transformer encoder, 128 tokens of 768, 12 heads. Besides, encoder.fused.onnx holds the
     same with the operators that onnxruntime has of its own for attention, residual normalization and GELU
 int4_2048, int4_4096: one row times a square matrix of int4, symmetric, 32 weights to a float32 scale.
@@ -22,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+import torchvision
 from onnx import TensorProto, helper, numpy_helper
 
 HERE = Path(__file__).resolve().parent
@@ -59,13 +61,18 @@ def tokens():
     return (torch.rand(1, TOKENS, WIDTH) * 2 - 1,)
 
 
+def small_image():
+    return (torch.rand(1, 3, 112, 112) * 2 - 1,)
+
+
 def projection(size):
     return lambda: torch.nn.Linear(size, size, bias=False), lambda: (torch.rand(1, size) * 2 - 1,)
 
 
 INT4 = {"int4_2048": 2048, "int4_4096": 4096}
-NAMES = ["matmul1024", "resnet50", "encoder", *INT4]
-MODELS |= {"encoder": (Encoder, tokens)} | {name: projection(size) for name, size in INT4.items()}
+NAMES = ["matmul1024", "resnet50_112", "resnet50", "encoder", *INT4]
+MODELS |= {"encoder": (Encoder, tokens), "resnet50_112": (torchvision.models.resnet50, small_image)}
+MODELS |= {name: projection(size) for name, size in INT4.items()}
 
 
 def save(path, nodes, inputs, outputs, weights):

@@ -13,14 +13,17 @@ const TYPES = {
  * Serves folders on a free port of 127.0.0.1, with byte ranges and entity tags.
  *
  * @param {Record<string, string>} folders by the first part of the path: `{models: '/tmp/models'}` is /models/…
- * @returns {Promise<{origin: string, sent(): number, close(): Promise<void>}>} `sent`: bytes of bodies so far
+ * @returns {Promise<{origin: string, sent(first: string): number, cut(first: string): void, close(): Promise<void>}>}
+ *   `sent`: bytes of bodies of a folder so far; `cut`: from now on connections for a folder break, as without a network
  */
 export async function serve(folders) {
-	let sent = 0;
+	const sent = {};
+	const broken = new Set();
 	const server = createServer(async (request, answer) => {
 		const refuse = (status) => answer.writeHead(status).end();
 		const path = decodeURIComponent(new URL(request.url, 'http://localhost').pathname);
 		const [, first, ...rest] = normalize(path).split(sep);
+		if (broken.has(first)) return answer.destroy();
 		if (!(first in folders) || rest.includes('..')) return refuse(404);
 		const file = join(folders[first], ...rest);
 		const found = await stat(file).catch(() => null);
@@ -43,14 +46,15 @@ export async function serve(folders) {
 		answer.writeHead(range && fresh ? 206 : 200, headers);
 		if (request.method === 'HEAD' || !found.size) return answer.end();
 		const stream = createReadStream(file, { start, end });
-		stream.on('data', (bytes) => (sent += bytes.length));
+		stream.on('data', (bytes) => (sent[first] = (sent[first] ?? 0) + bytes.length));
 		stream.on('error', () => answer.destroy());
 		stream.pipe(answer);
 	});
 	await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
 	return {
 		origin: `http://127.0.0.1:${server.address().port}`,
-		sent: () => sent,
+		sent: (first) => sent[first] ?? 0,
+		cut: (first) => broken.add(first),
 		close: () => new Promise((closed) => {
 			server.close(closed);
 			server.closeAllConnections();
