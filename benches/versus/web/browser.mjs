@@ -12,6 +12,8 @@ const FLAGS = [
 	'--disable-component-update', '--disable-sync', '--disable-quic',
 	// A software adapter takes long for a large pipeline; the watchdog would take that for a hang.
 	'--disable-gpu-watchdog',
+	// Timestamps of dispatches are multiples of 0.1 ms otherwise.
+	'--disable-dawn-features=timestamp_quantization',
 ];
 
 /** What ends a program with a message and without a trace. */

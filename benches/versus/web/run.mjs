@@ -10,7 +10,6 @@ import { serve } from './server.mjs';
 import { least, median, table } from './table.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const WEB = resolve(HERE, '../../../web');
 const USAGE = `usage: node run.mjs [--models DIR] [--rounds N] [--only NAME]… [--json FILE]
 
   --models DIR     what models.py wrote (/tmp/coreai-web-models)
@@ -22,6 +21,7 @@ const USAGE = `usage: node run.mjs [--models DIR] [--rounds N] [--only NAME]… 
                    There are webgpu, jspi, jsep; options follow colons: webgpu:NHWC, webgpu:wgpuOnly, webgpu:capture
   --mode LIST      host (from typed arrays to typed arrays), device (buffers of the device stay there); both
   --no-ours        only onnxruntime-web
+  --web DIR        the package: a folder with dist and wasm (web of this repository)
   --gpu            the machine's GPU rather than the software adapter SwiftShader
   --json FILE      all figures`;
 const MODES = { host: 'run', device: 'runOnDevice' };
@@ -38,6 +38,7 @@ const { values: options } = parseArgs({
 		theirs: { type: 'string', default: 'webgpu,jsep' },
 		mode: { type: 'string', default: 'host,device' },
 		'no-ours': { type: 'boolean', default: false },
+		web: { type: 'string', default: join(HERE, '../../../web') },
 		gpu: { type: 'boolean', default: false },
 		json: { type: 'string' },
 		help: { type: 'boolean', short: 'h', default: false },
@@ -132,13 +133,14 @@ async function main() {
 	need(options.models, names);
 	const onnxruntime = join(HERE, 'node_modules', 'onnxruntime-web');
 	if (!existsSync(onnxruntime)) throw new Stop('onnxruntime-web is missing: run npm install --ignore-scripts in benches/versus/web');
-	if (!options['no-ours'] && !existsSync(join(WEB, 'dist', 'index.js'))) {
-		throw new Stop(`${join(WEB, 'dist', 'index.js')} is missing: run make web (or measure onnxruntime-web only, with --no-ours)`);
+	const web = resolve(options.web);
+	if (!options['no-ours'] && !existsSync(join(web, 'dist', 'index.js'))) {
+		throw new Stop(`${join(web, 'dist', 'index.js')} is missing: run make web (or measure onnxruntime-web only, with --no-ours)`);
 	}
 	if (loadavg()[0] > 1) console.warn(`the load of this machine is ${loadavg()[0].toFixed(1)}: figures will be too high`);
 	setPriority(5);
 	const server = await serve({
-		page: join(HERE, 'page'), models: resolve(options.models), web: WEB, 'onnxruntime-web': join(onnxruntime, 'dist'),
+		page: join(HERE, 'page'), models: resolve(options.models), web, 'onnxruntime-web': join(onnxruntime, 'dist'),
 	});
 	const all = [];
 	try {
@@ -147,6 +149,7 @@ async function main() {
 			const context = await launch(options);
 			try {
 				const page = await context.newPage();
+				if (process.env.VERBOSE) page.on('console', (m) => console.log('page:', m.text()));
 				page.on('pageerror', (error) => console.warn(`page: ${error.message}`));
 				await page.goto(`${server.origin}/page/index.html`);
 				await page.waitForFunction('window.versus');

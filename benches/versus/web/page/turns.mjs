@@ -53,5 +53,7 @@ const calls = {
 		expected ??= output;
 		return { ms, apart: difference(expected, output) };
 	},
+	/** The dispatches of a run with their times; only in dispatches.html. */
+	dispatches: (name) => window.timed(() => sides[name].run()),
 };
 window.versus = calls;
