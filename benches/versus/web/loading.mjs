@@ -10,10 +10,11 @@ import { table } from './table.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = resolve(HERE, '../../..');
-const USAGE = `usage: node loading.mjs [--model BUNDLE]… [--worker] [--gpu] [--json FILE]
+const USAGE = `usage: node loading.mjs [--model BUNDLE]… [--worker] [--web DIR] [--gpu] [--json FILE]
 
   --model BUNDLE   a folder with metadata.json; repeatable (../shared/models/smollm2-135m-int4)
   --worker         load in the ready-made worker
+  --web DIR        the package: a folder with dist and wasm (web of this repository)
   --gpu            the machine's GPU rather than the software adapter SwiftShader
   --json FILE      all figures`;
 const MEBIBYTE = 2 ** 20;
@@ -22,6 +23,7 @@ const { values: options } = parseArgs({
 	options: {
 		model: { type: 'string', multiple: true, default: [join(ROOT, '../shared/models/smollm2-135m-int4')] },
 		worker: { type: 'boolean', default: false },
+		web: { type: 'string', default: join(ROOT, 'web') },
 		gpu: { type: 'boolean', default: false },
 		json: { type: 'string' },
 		help: { type: 'boolean', short: 'h', default: false },
@@ -31,7 +33,7 @@ const { values: options } = parseArgs({
 /** Figures of the three loads of a bundle, each in a newly started browser on the same profile. */
 async function measure(bundle) {
 	const profile = mkdtempSync(join(tmpdir(), 'coreai-loading-'));
-	const server = await serve({ page: join(HERE, 'page'), web: join(ROOT, 'web'), model: dirname(bundle) });
+	const server = await serve({ page: join(HERE, 'page'), web: resolve(options.web), model: dirname(bundle) });
 	const loads = {};
 	try {
 		for (const load of ['cold', 'second', 'offline']) {
@@ -44,6 +46,7 @@ async function measure(bundle) {
 				await page.waitForFunction('window.measure');
 				const given = [`/model/${basename(bundle)}/`, { worker: options.worker }];
 				loads[load] = await page.evaluate(([model, how]) => window.measure(model, how), given);
+				console.error(`${load}: first token after ${(loads[load].first / 1e3).toFixed(1)} s`);
 				loads[load].received = server.sent('model') - before;
 			} finally {
 				await context.close();
@@ -51,7 +54,7 @@ async function measure(bundle) {
 		}
 	} finally {
 		await server.close();
-		rmSync(profile, { recursive: true, force: true });
+		rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
 	}
 	return { bundle: basename(bundle), worker: options.worker, loads };
 }
@@ -73,7 +76,7 @@ async function main() {
 	for (const bundle of bundles) {
 		if (!existsSync(join(bundle, 'metadata.json'))) throw new Stop(`${bundle} is no language bundle: it has no metadata.json`);
 	}
-	const needed = join(ROOT, 'web', 'dist', 'language.js');
+	const needed = join(resolve(options.web), 'dist', 'language.js');
 	if (!existsSync(needed)) throw new Stop(`${needed} is missing: run make web`);
 	setPriority(5);
 	const all = [];

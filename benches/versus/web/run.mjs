@@ -19,7 +19,7 @@ const USAGE = `usage: node run.mjs [--models DIR] [--rounds N] [--only NAME]… 
                    resnet50 is only measured where it is named: a run takes minutes on a software adapter
   --theirs LIST    builds of onnxruntime-web to measure, the best of which counts (webgpu,jsep).
                    There are webgpu, jspi, jsep; options follow colons: webgpu:NHWC, webgpu:wgpuOnly, webgpu:capture
-  --mode LIST      host (from typed arrays to typed arrays), device (buffers of the device stay there); both
+  --mode LIST      host (from typed arrays to a typed array), device (the result stays there); both
   --no-ours        only onnxruntime-web
   --web DIR        the package: a folder with dist and wasm (web of this repository)
   --gpu            the machine's GPU rather than the software adapter SwiftShader

@@ -18,13 +18,12 @@ export async function open(model, inputs, options) {
 	const main = loaded.function(loaded.functions[0].name);
 	const [output] = main.descriptor.outputs.map(({ name }) => name);
 	const feeds = Object.fromEntries(main.descriptor.inputs.map(({ name }, i) => [name, inputs[i]]));
-	let resident;
 	return {
 		async run() {
 			return (await main.run(feeds))[output].data;
 		},
 		async runOnDevice() {
-			const { [output]: result } = await main.runOnDevice(resident ?? feeds);
+			const { [output]: result } = await main.runOnDevice(feeds);
 			await device.queue.onSubmittedWorkDone();
 			result.dispose();
 		},
@@ -32,7 +31,6 @@ export async function open(model, inputs, options) {
 			loaded.dispose();
 			device.destroy();
 		},
-		report: () => loaded.report(),
 	};
 }
 

@@ -1,6 +1,6 @@
 // Called by ../loading.mjs: loads a language bundle and makes it say a few tokens.
 const MODULE = new URL('/web/dist/language.js', location.href).href;
-const TOKENS = 8;
+const TOKENS = 4;
 
 /**
  * @param {string} model address of the bundle's folder
@@ -26,7 +26,7 @@ window.measure = async function measure(model, options) {
 	const loaded = since();
 	const { wasmBytes, device } = await lm.model.memory();
 	let first;
-	const stream = lm.chat('What is the capital of France?', { maxTokens: TOKENS, temperature: 0 });
+	const stream = lm.chat('Hi!', { maxTokens: TOKENS, temperature: 0 });
 	for await (const { text } of stream) if (text) first ??= since();
 	const { text, figures } = await stream.turn;
 	const after = await lm.model.memory();

@@ -25,7 +25,7 @@ export async function open(model, inputs, { build, variant, layout, validation, 
 	const session = await create(capture ? { enableGraphCapture: true, preferredOutputLocation: 'gpu-buffer' } : {});
 	const [output] = session.outputNames;
 	const device = await ort.env.webgpu.device;
-	let resident;
+	let resident; // buffers that capture needs to be the same in every run
 
 	/** Inputs and the output as buffers of the device. */
 	async function buffers() {
@@ -34,7 +34,6 @@ export async function open(model, inputs, { build, variant, layout, validation, 
 		const feeds = {};
 		inputs.forEach(({ data, shape }, i) => {
 			const made = buffer(data.byteLength);
-			device.queue.writeBuffer(made, 0, data);
 			feeds[session.inputNames[i]] = ort.Tensor.fromGpuBuffer(made, { dataType: 'float32', dims: shape });
 		});
 		const { shape } = session.outputMetadata[0];
@@ -44,24 +43,27 @@ export async function open(model, inputs, { build, variant, layout, validation, 
 		return { feeds, fetches, result, bytes: elements * 4 };
 	}
 
+	/** From typed arrays to a buffer of the device. */
+	async function runResident() {
+		resident ??= await buffers();
+		inputs.forEach(({ data }, i) => device.queue.writeBuffer(resident.feeds[session.inputNames[i]].gpuBuffer, 0, data));
+		await session.run(resident.feeds, resident.fetches);
+	}
+
 	return {
 		/** From typed arrays to a typed array. */
 		async run() {
 			if (capture) {
-				resident ??= await buffers();
-				inputs.forEach(({ data }, i) =>
-					device.queue.writeBuffer(resident.feeds[session.inputNames[i]].gpuBuffer, 0, data));
-				await session.run(resident.feeds, resident.fetches);
+				await runResident();
 				return read(device, resident.result, resident.bytes);
 			}
 			const feeds = {};
 			inputs.forEach(({ data, shape }, i) => (feeds[session.inputNames[i]] = new ort.Tensor('float32', data, shape)));
 			return (await session.run(feeds))[output].data;
 		},
-		/** From buffers of the device to a buffer of the device, until the device is done. */
+		/** From typed arrays to a buffer of the device, until the device is done. */
 		async runOnDevice() {
-			resident ??= await buffers();
-			await session.run(resident.feeds, resident.fetches);
+			await runResident();
 			await device.queue.onSubmittedWorkDone();
 		},
 		async close() {
