@@ -54,6 +54,7 @@ def randomize(model):
 
 
 def export(name, out):
+    """Writes the two files of a model; returns the model."""
     build, inputs = MODELS[name]
     torch.manual_seed(SEED)
     model = build().eval()
@@ -72,6 +73,7 @@ def export(name, out):
     shutil.rmtree(asset, ignore_errors=True)
     converted.save_asset(asset)
     print(f"{name}: {asset}")
+    return model
 
 
 def main():
