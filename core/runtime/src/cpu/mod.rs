@@ -184,7 +184,7 @@ impl CpuExecutor {
         inputs: &[&[u32]],
         states: &mut [Vec<u32>],
         cancel: &AtomicBool,
-        pause: impl Fn() -> bool + Send,
+        pause: impl Fn() -> bool + Send + Sync,
     ) -> Result<Option<usize>, Error> {
         let plan = self.plan.clone();
         if first == 0 {

@@ -132,6 +132,7 @@ impl GpuDevice {
             subgroups: options.subgroups
                 && options.force_kernel != Some(ForcedKernel::Plain)
                 && features.contains(wgpu::Features::SUBGROUP),
+            subgroup_size: info.subgroup_sizes.1,
             shader_f16: options.shader_f16 && features.contains(wgpu::Features::SHADER_F16),
             tiled_only: options.force_kernel == Some(ForcedKernel::Tiled),
             plain_only: options.force_kernel == Some(ForcedKernel::Plain),

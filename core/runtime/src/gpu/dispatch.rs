@@ -59,6 +59,8 @@ pub struct Caps {
     pub workgroup_bytes: u32,
     /// Subgroup builtins may be used.
     pub subgroups: bool,
+    /// Largest subgroup, invocations; 0 where it is not known.
+    pub subgroup_size: u32,
     /// `enable f16` may be used.
     pub shader_f16: bool,
     /// Use the tiled kernel for every matrix product.

@@ -15,6 +15,16 @@ use crate::step::{Meaning, Storage};
 pub(super) const MAX_ROWS: i64 = 8;
 /// Invocations that share the k axis of a group of weight rows.
 const INVOCATIONS: u32 = 64;
+/// The same where vectors are narrow: more of them only add to what is combined at the end.
+const FEWEST: u32 = 16;
+
+/// Invocations for the device: four of its vectors, where it says how wide they are.
+fn invocations(shader: &Shader<'_>) -> u32 {
+    match (shader.cx.caps.subgroups, shader.cx.caps.subgroup_size) {
+        (true, 1..) => (4 * shader.cx.caps.subgroup_size).next_power_of_two().clamp(FEWEST, INVOCATIONS),
+        _ => INVOCATIONS,
+    }
+}
 
 /// How the weights are read.
 #[derive(Clone, Copy, Debug)]
@@ -54,11 +64,12 @@ pub(super) fn choose(shader: &Shader<'_>, product: &Product) -> Option<Variant> 
                 && product.b.iter().all(|b| aligned(&b.window.offset))
                 && product.batch.strides[2].iter().all(aligned)
                 && block % chunk == 0
-                && (words == 1 || words * per_word * slots.min(2) <= 16)
+                && (words == 1 || words * per_word * slots.min(2) <= if slots == 1 { 32 } else { 16 })
         };
         let all: Vec<usize> = [4, 2, 1].into_iter().filter(|w| fits(*w)).collect();
         // The longest chunk that still gives every invocation one.
-        let busy = |w: &&usize| (**w * per_word) as i64 * i64::from(INVOCATIONS) <= depth;
+        let lanes = i64::from(invocations(shader));
+        let busy = |w: &&usize| (**w * per_word) as i64 * lanes <= depth;
         if let Some(words) = all.iter().find(busy).or(all.last()) {
             return Some(Variant::Rows { words: *words });
         }
@@ -100,9 +111,25 @@ fn decode(storage: &Storage, load: &str, word: &str) -> Vec<String> {
         Storage::Byte { signed } => codes(word, 8, *signed),
         Storage::Quant(format) => {
             let bits = format.code_bits();
-            (0..32 / bits).map(|i| code_number(load, format, word, &format!("{}u", i * bits))).collect()
+            let number = |i| match counted(storage) {
+                Some(_) => format!("f32(({word} >> {}u) & {}u)", i * bits, (1u64 << bits) - 1),
+                None => code_number(load, format, word, &format!("{}u", i * bits)),
+            };
+            (0..32 / bits).map(number).collect()
         }
     }
+}
+
+/// Signed codes are read as codes that count from 0, which takes no sign extension of each: what all
+/// codes of a word are flipped with, and what they are more then.
+fn counted(storage: &Storage) -> Option<(u32, f32)> {
+    let Storage::Quant(format) = storage else { return None };
+    if !format.signed() || matches!(format.meaning, Meaning::Table(_)) {
+        return None;
+    }
+    let bits = format.code_bits() as u32;
+    let top = 1u32 << (bits - 1);
+    Some(((0..32).step_by(bits as usize).fold(0, |all, at| all | top << at), top as f32))
 }
 
 fn codes(word: &str, bits: u64, signed: bool) -> Vec<String> {
@@ -115,8 +142,10 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
     let weights = product.b.len();
     let wide = shader.cx.bounds(&product.n).max;
     let most = if slots >= 4 || weights > 1 { 2 } else { 4 };
+    let lanes = invocations(&shader);
     let per_group = match wide {
         4096.. => most,
+        1024.. if lanes < INVOCATIONS => most,
         1024.. => 2,
         _ => 1,
     };
@@ -127,7 +156,7 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
     let squares = if product.norm.is_some() { slots } else { 0 };
     shader.declare(&format!(
         "var<workgroup> sums_of: array<f32, {}>;",
-        (sums + squares) * INVOCATIONS as usize
+        (sums + squares) * lanes as usize
     ));
 
     let groups = div_ceil(&product.n, per_group as i64);
@@ -168,14 +197,14 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
         _ => None,
     };
     let needs_sum = quant.as_ref().is_some_and(|f| f.zero || f.min || matches!(f.meaning, Meaning::Less(_)));
-    let lanes: Vec<usize> = (0..chunk).collect::<Vec<_>>().chunks(4).map(<[usize]>::len).collect();
+    let parts: Vec<usize> = (0..chunk).collect::<Vec<_>>().chunks(4).map(<[usize]>::len).collect();
     for i in 0..slots {
         for e in 0..chunk {
             let _ = writeln!(body, "    let x{i}_{e} = {}(a_{i} + (k0 + {e}) * {ak});", product.a.load);
         }
         let raw = vectors(&(0..chunk).map(|e| format!("x{i}_{e}")).collect::<Vec<_>>());
         if squares > 0 {
-            for (v, l) in raw.iter().zip(&lanes) {
+            for (v, l) in raw.iter().zip(&parts) {
                 let _ = writeln!(body, "    square{i} += {};", dot(v, v, *l));
             }
         }
@@ -188,7 +217,7 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
         if needs_sum {
             let ones = |l: usize| if l == 1 { "1.0".to_owned() } else { format!("vec{l}<f32>(1.0)") };
             let sum: Vec<String> =
-                lanes.iter().enumerate().map(|(j, l)| dot(&format!("y{i}_{j}"), &ones(*l), *l)).collect();
+                parts.iter().enumerate().map(|(j, l)| dot(&format!("y{i}_{j}"), &ones(*l), *l)).collect();
             let _ = writeln!(body, "    let total{i} = {};", sum.join(" + "));
         }
     }
@@ -198,12 +227,15 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
             let _ =
                 writeln!(body, "    {{\n      let e = w{w}_{r} + k0;\n      let at = u32(e) >> {shift}u;");
             let mut values = vec![];
+            let offset = counted(&storage);
             for j in 0..words {
-                let _ = writeln!(body, "      let q{j} = {}[at + {j}u];", b.array);
+                let flip = offset.map_or(String::new(), |(flip, _)| format!(" ^ {flip:#x}u"));
+                let _ = writeln!(body, "      let q{j} = {}[at + {j}u]{flip};", b.array);
                 values.extend(decode(&storage, &b.load, &format!("q{j}")));
             }
+            let less = offset.map_or(String::new(), |(_, bias)| format!(" - {bias:.1}"));
             for (j, v) in vectors(&values).iter().enumerate() {
-                let _ = writeln!(body, "      let d{j} = {v};");
+                let _ = writeln!(body, "      let d{j} = {v}{less};");
             }
             if quant.is_some() {
                 let _ = writeln!(
@@ -213,7 +245,7 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
                 );
             }
             for i in 0..slots {
-                let terms: Vec<String> = lanes
+                let terms: Vec<String> = parts
                     .iter()
                     .enumerate()
                     .map(|(j, l)| dot(&format!("y{i}_{j}"), &format!("d{j}"), *l))
@@ -266,7 +298,7 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
         Storage::Word => "matvec_f32",
         _ => "matvec_packed",
     };
-    shader.finish(name, INVOCATIONS, &groups * &product.batch.elements(), &body)
+    shader.finish(name, lanes, &groups * &product.batch.elements(), &body)
 }
 
 /// Text that gives `reduced(s)`: the sum of value `s` over the workgroup. Declares the function.

@@ -36,6 +36,7 @@ pub const AMPLE: Caps = Caps {
     shader_f16: false,
     tiled_only: false,
     plain_only: false,
+    subgroup_size: 0,
 };
 
 /// Deterministic random numbers (SplitMix64).
