@@ -6,8 +6,8 @@ set -eu
 web=$(cd "$(dirname "$0")" && pwd)
 cd "$web/.."
 target=${CARGO_TARGET_DIR:-target}
-# The CPU unit wants vectors; every browser has had them since 2023.
-export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-Ctarget-feature=+simd128"
+# The CPU unit wants vectors, which every browser has had since 2023; deeply nested programs want stack.
+export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-Ctarget-feature=+simd128 -Clink-arg=-zstack-size=8388608"
 
 if [ ! -d "$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown/lib" ]; then
 	rustup target add wasm32-unknown-unknown

@@ -211,8 +211,10 @@ mod tests {
             eos_token: Some("</s>".into()),
             ..Default::default()
         };
-        let messages: Vec<Message> =
-            messages.iter().map(|(role, content)| Message { role, content: content.to_string() }).collect();
+        let messages: Vec<Message> = messages
+            .iter()
+            .map(|(role, content)| Message { role: role.to_string(), content: content.to_string() })
+            .collect();
         ChatTemplate::new(source, tokens, || 1_709_210_096)?.render(&messages, true)
     }
 

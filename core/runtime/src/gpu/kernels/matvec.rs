@@ -154,10 +154,7 @@ fn rows(mut shader: Shader<'_>, product: &Product, words: usize) -> Result<Dispa
     let chunk = words * per_word;
     let sums = slots * weights * per_group;
     let squares = if product.norm.is_some() { slots } else { 0 };
-    shader.declare(&format!(
-        "var<workgroup> sums_of: array<f32, {}>;",
-        (sums + squares) * lanes as usize
-    ));
+    shader.declare(&format!("var<workgroup> sums_of: array<f32, {}>;", (sums + squares) * lanes as usize));
 
     let groups = div_ceil(&product.n, per_group as i64);
     let (group_word, batch_word) = (shader.uword(&groups), shader.uword(&product.batch.elements()));
