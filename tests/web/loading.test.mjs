@@ -180,22 +180,22 @@ for (const worker of [false, true]) {
 		assert.match(found.without.message, /createStates/);
 	});
 
-	check(`an endless run can be aborted ${where}`, async () => {
+	check(`a run that waits for its turn can be aborted ${where}`, async () => {
 		const found = await page.evaluate(async (worker) => {
-			const model = await web.AIModel.load('/assets/loops/endless.aimodel', { worker, computeUnit: 'gpu', allowSoftwareAdapter: true });
-			const fn = model.function(model.functions[0].name);
-			const inputs = Object.fromEntries(fn.descriptor.inputs.map((port) => [port.name, {
-				data: new Array(port.shape.reduce((n, e) => n * (e ?? 1), 1)).fill(1), shape: port.shape.map((e) => e ?? 1),
-			}]));
-			const signal = AbortSignal.timeout(300);
-			const running = failure(() => fn.run(inputs, { signal }));
-			const queued = failure(() => fn.run(inputs, { signal: AbortSignal.timeout(400) }));
-			const result = { running: await running, queued: await queued };
+			const model = await web.AIModel.load('/assets/fn-two-mul-u8/model.aimodel', { worker, allowSoftwareAdapter: true });
+			const main = model.function('main');
+			const inputs = { arguments_0: { data: new Array(12).fill(1), shape: [3, 1, 4] }, arguments_1: { data: [1, 2], shape: [2, 1] } };
+			const controller = new AbortController();
+			const first = main.run(inputs);
+			const second = failure(() => main.run(inputs, { signal: controller.signal }));
+			const third = main.run(inputs);
+			controller.abort('enough');
+			const result = { first: (await first).mul.data[4], second: await second, third: (await third).mul.data[4] };
 			model.dispose();
 			return result;
 		}, worker);
-		assert.equal(found.running?.name, 'AbortError');
-		assert.equal(found.queued?.name, 'AbortError');
+		assert.deepEqual([found.first, found.third], [2, 2]);
+		assert.deepEqual([found.second?.name, found.second?.cause], ['AbortError', 'enough']);
 	});
 
 	check(`report and memory ${where}`, async () => {

@@ -1,10 +1,10 @@
 import { CHUNK_BYTES, chunkName, partName, type StoredFile } from './manifest.js';
-import { outOfSpace, type Store } from './store.js';
+import { refused, type Store } from './store.js';
 
 /** The chunks of one file that lie in storage. Writing ends where space does; what lies there can still be read. */
 export class ChunkStore {
-	/** Set to the error of the write that found no space. */
-	full: unknown = null;
+	/** A write found no space. */
+	full = false;
 	/** Chunks kept in memory where nothing can be stored and the server cannot be asked again. */
 	#spool = new Map<number, Blob>();
 	#parts = new Set<Promise<void>>();
@@ -49,8 +49,8 @@ export class ChunkStore {
 				await this.dropPart(index);
 				return;
 			} catch (error) {
-				if (!outOfSpace(error)) throw error;
-				this.full = error;
+				if (!refused(error)) throw error;
+				this.full = true;
 			}
 		}
 		// A Blob lies outside of this page's heap, on disk where it is large.

@@ -68,6 +68,12 @@ impl Model {
         json(&self.inner.latest().adapter())
     }
 
+    /// The `GPUDevice`; `undefined` on the CPU unit.
+    pub fn device(&self) -> JsValue {
+        let model = self.inner.latest();
+        model.device().map_or(JsValue::UNDEFINED, |device| device.raw().js().clone())
+    }
+
     /// Bytes on the device by class, JSON.
     #[wasm_bindgen(js_name = deviceBytes)]
     pub fn device_bytes(&self) -> Result<String, JsValue> {

@@ -324,6 +324,14 @@ impl AIModel {
         }
     }
 
+    /// The device; `None` on the CPU unit.
+    pub fn device(&self) -> Option<&Arc<GpuDevice>> {
+        match &self.unit {
+            Unit::Cpu => None,
+            Unit::Gpu { device, .. } => Some(device),
+        }
+    }
+
     /// The adapter; `None` on the CPU unit.
     pub fn adapter(&self) -> Option<&AdapterInfo> {
         match &self.unit {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use web_time::Instant;
 
 /// Work between two turns; tasks of more than 50 ms count as long ones.
-pub(crate) const LENGTH: Duration = Duration::from_millis(20);
+const LENGTH: Duration = Duration::from_millis(20);
 
 #[wasm_bindgen]
 extern "C" {
@@ -30,9 +31,33 @@ extern "C" {
     fn close(this: &MessagePort);
 }
 
+/// When the browser had its last turn.
+pub(crate) struct Turns {
+    last: Instant,
+}
+
+impl Turns {
+    pub fn new() -> Turns {
+        Turns { last: Instant::now() }
+    }
+
+    /// Whether the browser has waited long enough.
+    pub fn due(&self) -> bool {
+        self.last.elapsed() >= LENGTH
+    }
+
+    /// Lets the browser have its turn when it is due.
+    pub async fn take(&mut self) {
+        if self.due() {
+            turn().await;
+            self.last = Instant::now();
+        }
+    }
+}
+
 /// Resolves as a task of its own, after events that wait. Unlike a timer it is not slowed down in
 /// hidden tabs.
-pub(crate) async fn turn() {
+async fn turn() {
     let channel = MessageChannel::new();
     let over = js_sys::Promise::new(&mut |resolve, _| {
         channel.port1().set_on_message(&resolve);

@@ -110,8 +110,8 @@ export async function serve(mounts = {}) {
 				entry.sent += part.length;
 				at += part.length;
 				if (breaks) {
-					// What was written leaves first.
-					await new Promise((done) => setTimeout(done, 50));
+					// What was written reaches the page first: a browser throws away what it has not read when a connection breaks.
+					await new Promise((done) => setTimeout(done, 500));
 					return response.destroy();
 				}
 				if (wrong.bytesPerSecond) await new Promise((done) => setTimeout(done, part.length / wrong.bytesPerSecond * 1e3));

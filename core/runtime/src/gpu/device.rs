@@ -157,6 +157,11 @@ impl GpuDevice {
         self.trouble.any.load(Ordering::Acquire) && lock(&self.trouble.lost).is_some()
     }
 
+    /// The device itself, for callers that share it.
+    pub fn raw(&self) -> &wgpu::Device {
+        &self.device
+    }
+
     /// What the kernels may use.
     pub fn caps(&self) -> Caps {
         let plain = self.plain.load(Ordering::Relaxed);

@@ -101,6 +101,8 @@ struct Shared {
     state_dims: Vec<Vec<usize>>,
     cancel: Arc<AtomicBool>,
     counters: Counters,
+    #[cfg(target_arch = "wasm32")]
+    turns: crate::turn::Turns,
 }
 
 /// How the function is executed.
@@ -165,7 +167,16 @@ impl Session {
             },
         };
         let (cancel, counters) = (Arc::new(AtomicBool::new(false)), Counters::default());
-        Ok(Session { program, shared: Shared { model, states, state_dims, cancel, counters }, execution })
+        let shared = Shared {
+            model,
+            states,
+            state_dims,
+            cancel,
+            counters,
+            #[cfg(target_arch = "wasm32")]
+            turns: crate::turn::Turns::new(),
+        };
+        Ok(Session { program, shared, execution })
     }
 
     /// Set to stop the run in progress; it returns [`Error::Cancelled`].

@@ -58,9 +58,8 @@ impl Executor {
                 let mut next = Some(0);
                 while let Some(first) = next {
                     // Also before the first step: an answer of many short runs is one long task otherwise.
-                    crate::turn::turn().await;
-                    let start = web_time::Instant::now();
-                    let pause = || start.elapsed() >= crate::turn::LENGTH;
+                    shared.turns.take().await;
+                    let pause = || shared.turns.due();
                     next = cpu.run_from(first, values, inputs, states, &shared.cancel, pause)?;
                 }
                 Ok(())

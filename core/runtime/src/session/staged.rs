@@ -54,6 +54,8 @@ impl StagedRunner {
             let ports = program.graph.inputs.iter().map(|(_, v)| *v);
             self.values.extend(ports.zip(inputs));
             for (at, stage) in program.stages.iter().enumerate() {
+                #[cfg(target_arch = "wasm32")]
+                shared.turns.take().await;
                 if shared.cancel.load(Ordering::Relaxed) {
                     return Err(Error::Cancelled);
                 }
@@ -157,6 +159,8 @@ impl StagedRunner {
                 let mut args: Vec<Arc<NDArray>> = operands[..bodies[0].args.min(operands.len())].to_vec();
                 loop {
                     // The regions may have no stage that would ask.
+                    #[cfg(target_arch = "wasm32")]
+                    shared.turns.take().await;
                     if shared.cancel.load(Ordering::Relaxed) {
                         return Err(Error::Cancelled);
                     }

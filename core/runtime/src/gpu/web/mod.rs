@@ -173,6 +173,11 @@ impl Device {
         (Device { raw }, queue)
     }
 
+    /// The `GPUDevice`.
+    pub fn js(&self) -> &JsValue {
+        self.raw.as_ref()
+    }
+
     /// Whether a value is a `GPUDevice`.
     pub fn is_device(value: &JsValue) -> bool {
         value.is_instance_of::<JsDevice>()
