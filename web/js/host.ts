@@ -37,8 +37,8 @@ export interface Loaded {
 	language?: { name: string; contextLength: number | null };
 }
 
-/** Values that cross to the host as they are, or a tensor that lies there. */
-export type HostInput = { data: Values; shape: number[] } | { tensor: number };
+/** Values that cross to the host as they are, a buffer for a local one, or a tensor that lies there. */
+export type HostInput = { data: Values; shape: number[] } | { buffer: GPUBuffer; shape: number[] } | { tensor: number };
 
 export interface RunRequest {
 	model: number;
@@ -134,6 +134,8 @@ export interface ChatRequest {
  * the host is named by a number.
  */
 export interface Host {
+	/** Whether it is in this thread. */
+	readonly local: boolean;
 	load(request: LoadRequest, call: Call<LoadProgress>): Promise<Loaded>;
 	report(model: number): Promise<Report>;
 	memory(model: number): Promise<MemoryUse>;

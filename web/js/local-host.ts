@@ -36,9 +36,8 @@ function turn(found: RawTurn): Turn {
 
 /** Runs models in this thread. */
 export class LocalHost implements Host {
+	readonly local = true;
 	readonly #things = new Map<number, HostedModel | HostedSession | HostedTensor>();
-	/** The device that the page gave with a model. */
-	readonly #devices = new WeakMap<HostedModel, GPUDevice>();
 	#next = 1;
 
 	/** @param kind which wasm module; absent: the one whose entry was imported */
@@ -47,7 +46,6 @@ export class LocalHost implements Host {
 	async load(request: LoadRequest, call: Call<LoadProgress>): Promise<Loaded> {
 		const used = await engine(request.language ? 'language' : this.kind);
 		const model = new HostedModel(used, await load(used, request, call));
-		if (request.device && typeof request.device !== 'function') this.#devices.set(model, request.device);
 		const info = model.language && JSON.parse(model.language.info()) as { name: string; contextLength: number | null };
 		return {
 			model: this.#keep(model),
@@ -94,9 +92,8 @@ export class LocalHost implements Host {
 
 	async readTensor(id: number): Promise<TensorParts> {
 		const { buffer, port, shape, model } = this.#tensor(id);
-		const device = model.raw.device?.() ?? this.#devices.get(model);
-		if (!device) throw new UnsupportedError('unsupported', 'this model does not tell its device; load it with {device}, or use run');
-		if (model.raw.isLost()) throw new DeviceLostError('device_lost', 'the device of this tensor was lost; run the function again');
+		const device = model.raw.device();
+		if (!device || model.raw.isLost()) throw new DeviceLostError('device_lost', 'the device of this tensor was lost; run the function again');
 		const staging = device.createBuffer({ size: buffer.size, usage: MAP_READ | COPY_DST });
 		try {
 			const encoder = device.createCommandEncoder();
@@ -121,6 +118,7 @@ export class LocalHost implements Host {
 
 	writeState({ states, name, input }: { states: number; name: string; input: HostInput }): Promise<void> {
 		return this.#withState(states, name, async ({ raw }, dtype) => {
+			if ('buffer' in input) throw new InputError('input', `state "${name}": give values; a buffer can only be an input`);
 			const { data, shape } = 'tensor' in input ? await this.readTensor(input.tensor) : input;
 			const held = raw.stateShape(name);
 			if (held.join() !== shape.join()) {

@@ -23,7 +23,7 @@ export interface RawModel {
 	rebuilt(): Promise<RawModel>;
 	session(fn: string, stateShapes: string): Promise<RawSession>;
 	/** The device that the model is on; `undefined` on the CPU unit. */
-	device?(): GPUDevice | undefined;
+	device(): GPUDevice | undefined;
 	free(): void;
 }
 

@@ -100,6 +100,6 @@ export function connect(port: MessagePort): { host: Host; fail(error: CoreAIErro
 			call?.signal?.removeEventListener('abort', abort);
 		}
 	};
-	const host = new Proxy({}, { get: (_, method) => send(method as Method) }) as Host;
+	const host = new Proxy({}, { get: (_, name) => (name === 'local' ? false : send(name as Method)) }) as Host;
 	return { host, fail };
 }

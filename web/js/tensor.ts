@@ -3,8 +3,11 @@ import { type DType, elements, type TensorData, type Values } from './dtype.js';
 import { InputError } from './errors.js';
 import type { Host, HostInput, TensorParts } from './host.js';
 
-/** What functions take: values with their shape, or a result of another call. */
-export type TensorInput = { data: Values; shape: readonly number[] } | Tensor | DeviceTensor;
+/**
+ * What functions take: values with their shape, a result of another call, or a buffer of the page's own on the model's
+ * device (one 32-bit word per element, floats as float32; usage `COPY_SRC`; not for models in a worker).
+ */
+export type TensorInput = { data: Values; shape: readonly number[] } | { buffer: GPUBuffer; shape: readonly number[] } | Tensor | DeviceTensor;
 
 /**
  * Values with their shape, in row-major order. float16 and bfloat16 come as a `Float32Array` (exact), bool as a
@@ -84,8 +87,12 @@ export const tensor = ({ dtype, shape, data }: TensorParts): Tensor => new Tenso
 /** @internal An input as the host takes it. */
 export function hostInput(host: Host, name: string, input: TensorInput): HostInput {
 	if (input instanceof DeviceTensor) return { tensor: input.idIn(host, name) };
-	if (!input?.data || !Array.isArray(input.shape)) {
-		throw new InputError('input', `input "${name}": expected {data, shape}, a Tensor or a DeviceTensor`);
+	if (input && 'buffer' in input && !('data' in input) && Array.isArray(input.shape)) {
+		if (host.local) return { buffer: input.buffer, shape: [...input.shape] };
+		throw new InputError('input', `input "${name}" is a buffer, which cannot reach the model's worker; give {data, shape}`);
+	}
+	if (!input || !('data' in input) || !input.data || !Array.isArray(input.shape)) {
+		throw new InputError('input', `input "${name}": expected {data, shape}, {buffer, shape}, a Tensor or a DeviceTensor`);
 	}
 	return { data: input.data, shape: [...input.shape] };
 }

@@ -1,8 +1,8 @@
 //! Models.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use coreai::gpu::{GpuDevice, wgpu};
 use coreai::{AIModel, AIModelAsset, ComputeUnitKind, Error, OpenDevice, ReportEntry, SpecializationOptions};
@@ -74,7 +74,7 @@ impl Model {
         model.device().map_or(JsValue::UNDEFINED, |device| device.raw().js().clone())
     }
 
-    /// Bytes on the device by class, JSON.
+    /// Bytes on the device by class, of all models that share it, JSON.
     #[wasm_bindgen(js_name = deviceBytes)]
     pub fn device_bytes(&self) -> Result<String, JsValue> {
         #[derive(Serialize)]
@@ -116,10 +116,14 @@ async fn on_gpu(
     options: SpecializationOptions,
     device: JsValue,
 ) -> Result<Arc<AIModel>, Error> {
-    if device.is_undefined() || device.is_null() {
-        return AIModel::specialize(asset, options).await;
-    }
     let how = options.clone();
+    if device.is_undefined() || device.is_null() {
+        let open: OpenDevice = Arc::new(move || {
+            let how = how.clone();
+            Box::pin(async move { shared(&how).await })
+        });
+        return AIModel::specialize_from(asset, options, open, &mut |_| {}).await;
+    }
     let used = Rc::new(Cell::new(false));
     let open: OpenDevice = Arc::new(move || {
         let (device, how, used) = (device.clone(), how.clone(), used.clone());
@@ -142,6 +146,28 @@ async fn on_gpu(
         })
     });
     AIModel::specialize_from(asset, options, open, &mut |_| {}).await
+}
+
+thread_local! {
+    /// The device that models share, so that results of one can be inputs of another. Held by them.
+    static SHARED: RefCell<Vec<(String, Weak<GpuDevice>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A device with these options that another model has, or a new one.
+async fn shared(options: &SpecializationOptions) -> Result<Arc<GpuDevice>, Error> {
+    let key = format!("{} {} {}", options.allow_software_adapter, options.subgroups, options.shader_f16);
+    let usable = |(k, device): &(String, Weak<GpuDevice>)| {
+        device.upgrade().filter(|device| *k == key && !device.is_lost())
+    };
+    if let Some(found) = SHARED.with_borrow(|list| list.iter().find_map(usable)) {
+        return Ok(found);
+    }
+    let device = GpuDevice::open(options).await?;
+    SHARED.with_borrow_mut(|list| {
+        list.retain(|(_, device)| device.strong_count() > 0);
+        list.push((key, Arc::downgrade(&device)));
+    });
+    Ok(device)
 }
 
 async fn called(function: &Function) -> Result<JsValue, Error> {

@@ -1,8 +1,8 @@
 //! Convolutions as implicit matrix products: tiles of weights and of the image go through workgroup
 //! memory, every invocation keeps a block of results in registers.
 //!
-//! Words loaded per multiplication: 1/32 for 64 channels × 64 positions, 3/64 for 32 × 64; one
-//! invocation per result loads 2.
+//! Words loaded per multiplication: 1/32 for 64 channels × 64 positions, 3/64 for 32 × 64, 5/64 for
+//! 64 × 16; one invocation per result loads 2.
 
 use std::fmt::Write as _;
 
@@ -17,12 +17,19 @@ use crate::gpu::dispatch::Dispatch;
 use crate::map::{MapOp, MapProg};
 use crate::step::{Kind, View};
 
-/// Positions of a tile.
-const POSITIONS: i64 = 64;
+/// Positions of a tile, best first: the more, the fewer words are loaded.
+const POSITIONS: [i64; 3] = [64, 32, 16];
 /// Fewest output channels of a group, and fewest steps of the reduction, that fill enough of a tile.
 const LEAST: i64 = 16;
 /// Tiles that a device should have at least before they become larger.
 const FEW_TILES: i64 = 64;
+
+/// Positions of a tile: the most that compute at most a quarter more than the fewest would.
+fn tile_positions(positions: i64) -> i64 {
+    let padded = |tile: i64| positions.max(1).checked_next_multiple_of(tile).unwrap_or(i64::MAX);
+    let least = padded(POSITIONS[2]);
+    POSITIONS.into_iter().find(|tile| padded(*tile) / 5 <= least / 4).unwrap_or(POSITIONS[0])
+}
 
 /// Extents of the implicit product.
 struct Extents {
@@ -92,14 +99,18 @@ pub(super) fn build(
     let (x, w, out) = (&step.reads[0], &step.reads[1], &step.writes[0]);
     let Extents { outs, ins, positions, depth } = extents(&shader, geometry);
     let groups = Expr::from(i64::from(geometry.groups));
-    let tiles = |rows: i64| &(&div_ceil(&outs, 16 * rows) * &div_ceil(&positions, POSITIONS)) * &groups;
+    let tile_p = tile_positions(shader.cx.bounds(&positions).max);
+    // Invocations along the positions, 4 each.
+    let across = tile_p / 4;
+    let tiles = |rows: i64| &(&div_ceil(&outs, 16 * rows) * &div_ceil(&positions, tile_p)) * &groups;
     let few = shader.cx.bounds(&outs).max <= 32 || shader.cx.bounds(&tiles(4)).max < FEW_TILES;
     let rows: i64 = if few { 2 } else { 4 };
-    let (tile, pitch) = (16 * rows, 16 * rows + 4);
+    let tile = 16 * rows;
+    let channels = format!("vec{rows}<f32>");
     shader.declare(&format!(
-        "var<workgroup> tile_a: array<f32, {}>;\nvar<workgroup> tile_b: array<f32, {}>;",
-        16 * pitch,
-        16 * 68
+        "var<workgroup> tile_a: array<{channels}, {}>;\nvar<workgroup> tile_b: array<vec4<f32>, {}>;",
+        16 * 17,
+        16 * (across + 1)
     ));
     let input = shader.read(0)?;
     let weight = shader.read(1)?;
@@ -107,7 +118,7 @@ pub(super) fn build(
     let places = Places::new(step.reads.get(2..).unwrap_or_default(), out);
     finish(&mut shader, &places, epilogue)?;
     let starts = starts(&mut shader, &places, x, geometry);
-    let loads = image_loads(&mut shader, geometry, x, &input);
+    let loads = image_loads(&mut shader, geometry, x, &input, across);
 
     let x0 = shader.word(&input.window.offset);
     let group_channels = shader.word(&ins);
@@ -140,9 +151,16 @@ pub(super) fn build(
     };
     let image_tap = split(&mut shader, &w.dims[2..]);
     let (mut accumulators, mut multiply, mut results) = (String::new(), String::new(), String::new());
-    for i in 0..rows {
+    let mut filter_loads = String::new();
+    let out_stride = shader.word(w_out);
+    for (i, lane) in ["x", "y", "z", "w"].iter().enumerate().take(rows as usize) {
         let _ = writeln!(accumulators, "  var acc{i} = vec4<f32>();");
-        let _ = writeln!(multiply, "      acc{i} += tile_a[ra + {i}u] * y;");
+        let _ = writeln!(multiply, "      acc{i} += a.{lane} * y;");
+        let _ = writeln!(
+            filter_loads,
+            "          if (o + {i} < outs) {{ v.{lane} = {}(tap + (o + {i}) * {out_stride}); }}",
+            weight.load
+        );
         let _ = writeln!(results, "  let o_{i} = o0 + i32(ty) * {rows} + {i};\n  if (o_{i} < outs) {{");
         for (j, lane) in ["x", "y", "z", "w"].iter().enumerate() {
             let _ = writeln!(
@@ -156,7 +174,10 @@ pub(super) fn build(
     let keys = [
         ("RO", rows.to_string()),
         ("TILE_O", tile.to_string()),
-        ("PITCH", pitch.to_string()),
+        ("TILE_P", tile_p.to_string()),
+        ("TX", across.to_string()),
+        ("PITCH", (across + 1).to_string()),
+        ("CHANNELS", channels),
         ("OUTS", shader.word(&outs)),
         ("POSITIONS", shader.word(&positions)),
         ("DEPTH", shader.word(&depth)),
@@ -166,8 +187,7 @@ pub(super) fn build(
         ("STARTS", starts),
         ("ACCUMULATORS", accumulators),
         ("FILTER_TAP", filter_tap),
-        ("W_LOAD", weight.load.clone()),
-        ("W_O", shader.word(w_out)),
+        ("FILTER_LOADS", filter_loads),
         ("IMAGE_TAP", image_tap),
         ("IMAGE_LOADS", loads),
         ("MULTIPLY", multiply),
@@ -182,7 +202,7 @@ pub(super) fn build(
         (true, 2) => "conv_transposed_tiled_32",
         (true, _) => "conv_transposed_tiled_64",
     };
-    shader.finish(name, 256, tiles(rows), &body)
+    shader.finish(name, 16 * across as u32, tiles(rows), &body)
 }
 
 /// Images × positions: strides are the result's, then those of the epilogue's operands.
@@ -262,10 +282,8 @@ fn starts(shader: &mut Shader<'_>, places: &Places, x: &View, geometry: &Geometr
         let coordinates = shader.coordinates(&format!("place{i}"), &places.space, &format!("q{i}_"));
         let _ = write!(
             text,
-            "  let inside{i} = p0 + i32(tx) + {} < positions;\n  \
-             let place{i} = u32(min(p0 + i32(tx) + {}, positions - 1));\n{coordinates}",
-            16 * i,
-            16 * i
+            "  let inside{i} = p0 + i32(tx) * 4 + {i} < positions;\n  \
+             let place{i} = u32(min(p0 + i32(tx) * 4 + {i}, positions - 1));\n{coordinates}"
         );
         let image = places.axis(0, &format!("q{i}_"));
         let _ = writeln!(text, "  let start{i} = image{};", terms(shader, &[(image, &x.strides[0])]));
@@ -285,8 +303,14 @@ fn starts(shader: &mut Shader<'_>, places: &Places, x: &View, geometry: &Geometr
     text
 }
 
-/// Statements that load the 4 positions of tap `k` into `tile_b`.
-fn image_loads(shader: &mut Shader<'_>, geometry: &Geometry<'_>, x: &View, input: &Operand) -> String {
+/// Statements that load the 4 positions of tap `k` into `tile_b`, of `across` vectors a row.
+fn image_loads(
+    shader: &mut Shader<'_>,
+    geometry: &Geometry<'_>,
+    x: &View,
+    input: &Operand,
+    across: i64,
+) -> String {
     let spatial = geometry.stride.len();
     let number = |v: u32| Expr::from(i64::from(v));
     let channel = terms(shader, &[("ch".to_owned(), &x.strides[1])]);
@@ -313,13 +337,10 @@ fn image_loads(shader: &mut Shader<'_>, geometry: &Geometry<'_>, x: &View, input
                 let _ = write!(at, " + (s{axis}_{i} + d{axis}) * {step}");
             }
         }
-        let _ = writeln!(
-            text,
-            "      var v{i} = 0.0;\n      if ({reaches}) {{ v{i} = {}({at}); }}\n      \
-             tile_b[ty * 68u + tx + {}u] = v{i};",
-            input.load,
-            16 * i
-        );
+        let _ =
+            writeln!(text, "      var v{i} = 0.0;\n      if ({reaches}) {{ v{i} = {}({at}); }}", input.load);
     }
+    let pitch = across + 1;
+    let _ = writeln!(text, "      tile_b[ty * {pitch}u + tx] = vec4<f32>(v0, v1, v2, v3);");
     text
 }
