@@ -17,6 +17,8 @@ try {
 	for (const mib of [1, 4]) {
 		for (const parallel of [1, 4]) {
 			for (const [where, store] of [['inPage', 'opfs'], ['inPage', 'cache'], ['inWorker', 'opfs'], ['inWorker', 'opfs-sync'], ['inWorker', 'cache']]) {
+				// Chromium 156 hangs when several synchronous access handles are opened at once.
+				if (store === 'opfs-sync' && parallel > 1) continue;
 				const options = { store, chunk: mib * 2 ** 20, total, parallel };
 				const r = await page.evaluate(([where, options]) => window[where](options), [where, options]);
 				console.log(`| ${store} | ${where === 'inPage' ? 'page' : 'worker'} | ${mib} MiB | ${parallel} | ${r.write.toFixed(0)} | ${r.read.toFixed(0)} |`);

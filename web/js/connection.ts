@@ -1,0 +1,38 @@
+import { preferred } from './engine.js';
+import { CoreAIError } from './errors.js';
+import type { Host } from './host.js';
+import { LocalHost } from './local-host.js';
+import { connect, type Hello } from './rpc.js';
+
+/** A host, and what ends it. */
+export interface Connection {
+	host: Host;
+	/** Ends a worker that was started for one model. */
+	end(): void;
+}
+
+let local: LocalHost | undefined;
+const connected = new WeakMap<Worker, Host>();
+
+function greet(worker: Worker): Host {
+	const { port1, port2 } = new MessageChannel();
+	const { host, fail } = connect(port1);
+	worker.addEventListener('error', (event) => {
+		fail(new CoreAIError('worker', `the worker failed: ${event.message || 'its script did not load'}; pass a Worker made from coreai-web/worker`));
+	});
+	worker.postMessage({ coreai: preferred(), port: port2 } satisfies Hello, [port2]);
+	return host;
+}
+
+/** The host of this page, of the given worker, or of a new one. */
+export function connection(worker: boolean | Worker | undefined): Connection {
+	if (!worker) return { host: (local ??= new LocalHost()), end: () => {} };
+	if (worker === true) {
+		// This form is what bundlers look for.
+		const own = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+		return { host: greet(own), end: () => own.terminate() };
+	}
+	let host = connected.get(worker);
+	if (!host) connected.set(worker, (host = greet(worker)));
+	return { host, end: () => {} };
+}
