@@ -27,7 +27,7 @@ const PAUSE_BYTES = 64 * 1024;
 
 /**
  * Serves folders and files from memory.
- * @param {Record<string, string | Buffer | Uint8Array>} mounts URL prefix → folder, or URL path → content
+ * @param {Record<string, string | Buffer>} mounts URL prefix → folder (a string), or URL path → content (a buffer)
  * @returns `{origin, log, faults, put, remove, close}`. `log` has an entry `{method, path, range, sent, status}` of each request;
  *   `faults` maps URL paths to faults; `put` adds or replaces a file.
  */
