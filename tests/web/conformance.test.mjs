@@ -5,8 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { browserOrReason } from './lib/browser.mjs';
-import { openPage, serveAll, WHOLE_SET } from './lib/pages.mjs';
+import { start, WHOLE_SET } from './lib/pages.mjs';
 import { judge } from './conformance/judge.mjs';
 import { loadedOnly, ownCases, sharedCases } from './conformance/sample.mjs';
 
@@ -18,19 +17,13 @@ const CASE_MS = 90_000;
 const CASES_OF_PAGE = 400;
 
 const differences = JSON.parse(readFileSync(new URL('differences.json', import.meta.url), 'utf8'));
-let browser, skip, server;
+let at;
 
-before(async () => {
-	({ browser, skip } = await browserOrReason());
-	server = await serveAll();
-});
-after(async () => {
-	await browser?.close();
-	await server?.close();
-});
+before(async () => (at = await start()));
+after(() => at.close());
 
 async function open() {
-	const page = await openPage(browser, server);
+	const page = await at.page();
 	await page.evaluate(async () => { window.conformance = await import('/tests/web/conformance/page.js'); });
 	return page;
 }
@@ -43,9 +36,9 @@ async function compute(cases, unit, folder) {
 	const slow = [];
 	const start = performance.now();
 	let page = await open();
-	for (const [at, { id, url }] of cases.entries()) {
-		if (at && at % CASES_OF_PAGE === 0) {
-			await page.close();
+	for (const [number, { id, url }] of cases.entries()) {
+		if (number && number % CASES_OF_PAGE === 0) {
+			await page.context().close();
 			page = await open();
 		}
 		const begin = performance.now();
@@ -55,7 +48,7 @@ async function compute(cases, unit, folder) {
 		let result = await Promise.race([running, timeout(CASE_MS)]);
 		if (!result || result.code === 'page' && !result.stack) {
 			result ??= { code: 'timeout', message: `not done after ${CASE_MS / 1000} s` };
-			await page.close();
+			await page.context().close();
 			page = await open();
 		}
 		const [name, content] = 'file' in result
@@ -63,9 +56,9 @@ async function compute(cases, unit, folder) {
 			: [`${id}.json`, JSON.stringify(result)];
 		await writeFile(join(folder, name), content);
 		slow.push([performance.now() - begin, id]);
-		if ((at + 1) % 50 === 0) process.stderr.write(`${unit}: ${at + 1} of ${cases.length} cases, ${((performance.now() - start) / 1e3).toFixed(0)} s\n`);
+		if ((number + 1) % 50 === 0) process.stderr.write(`${unit}: ${number + 1} of ${cases.length} cases, ${((performance.now() - start) / 1e3).toFixed(0)} s\n`);
 	}
-	await page.close();
+	await page.context().close();
 	slow.sort(([a], [b]) => b - a);
 	const slowest = slow.slice(0, 3).map(([ms, id]) => `${id} ${(ms / 1e3).toFixed(1)} s`).join(', ');
 	process.stderr.write(`${unit}: ${cases.length} cases in ${((performance.now() - start) / 1e3).toFixed(0)} s; slowest: ${slowest}\n`);
@@ -113,14 +106,14 @@ test('every row of differences.json names a case once, a unit and a reason', () 
 
 for (const unit of ['cpu', 'gpu']) {
 	test(`the repository's own cases, ${unit}`, async (t) => {
-		if (skip) return t.skip(skip);
+		if (at.skip) return t.skip(at.skip);
 		const cases = ownCases();
 		assert.ok(cases.length >= 51, `only ${cases.length} cases are here`);
 		await compare(t, cases, unit);
 	});
 
 	test(`the recorded set, ${unit}`, async (t) => {
-		if (skip) return t.skip(skip);
+		if (at.skip) return t.skip(at.skip);
 		const cases = sharedCases(SAMPLE[unit]);
 		if (!cases) return t.skip('../shared/conformance is not there');
 		await compare(t, cases, unit);

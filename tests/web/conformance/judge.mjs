@@ -1,10 +1,9 @@
 // Judges results of the page with the native tolerances, and runs the same cases natively.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { ROOT } from '../lib/pages.mjs';
+import { program } from '../lib/pages.mjs';
 
-const PROGRAM = process.env.COREAI_RUN ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'release/coreai-run');
+const PROGRAM = program('coreai-run');
 const MAX_OUTPUT = 256 << 20;
 
 /**
@@ -16,7 +15,7 @@ const MAX_OUTPUT = 256 << 20;
  * @returns {Map<string, {verdict: string, detail: string}> | string} what went wrong where nothing was judged
  */
 export function judge(cases, unit, results) {
-	if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is not there; \`cargo build --release -p coreai-cli\` builds it, $COREAI_RUN names another`);
+	if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is not there; \`cargo build --release -p coreai-cli\` builds it`);
 	const options = ['verify', '--json', '--compute-unit', unit, ...(results ? ['--results', results] : [])];
 	const done = spawnSync(PROGRAM, [...options, ...cases.map(({ folder }) => folder)], { encoding: 'utf8', maxBuffer: MAX_OUTPUT });
 	if (!done.stdout?.startsWith('{')) return (done.stderr || done.error?.message || `exit status ${done.status}`).trim();

@@ -1,6 +1,7 @@
-// Pages that import the built package by its name, and where everything lies.
-import { existsSync } from 'node:fs';
+// A browser, a server and pages that import the built package by its name; and where everything lies.
 import { join, resolve } from 'node:path';
+import { browserOrReason } from './browser.mjs';
+import { unbuilt } from './package.mjs';
 import { serve } from './server.mjs';
 
 /** The repository's root. */
@@ -12,53 +13,46 @@ export const SHARED = resolve(ROOT, '../shared');
 /** Whether tests that take a part by default take everything. */
 export const WHOLE_SET = Boolean(process.env.COREAI_WHOLE_SET);
 
+/** A native program of this repository. */
+export const program = (name) => join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'release', name);
+
+const entry = (name) => `/coreai-web/dist/${name}.js`;
+const IMPORTS = { 'coreai-web': entry('index'), 'coreai-web/language': entry('language'), 'coreai-web/worker': entry('worker') };
 const PAGE = `<!doctype html>
 <meta charset="utf-8">
 <title>coreai-web</title>
 <link rel="icon" href="data:,">
-<script type="importmap">${JSON.stringify({
-	imports: {
-		'coreai-web': '/coreai-web/dist/index.js',
-		'coreai-web/language': '/coreai-web/dist/language.js',
-		'coreai-web/worker': '/coreai-web/dist/worker.js',
-	},
-})}</script>
+<script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script>
 `;
 
 /**
- * Serves the package under `/coreai-web/`, the tests under `/tests/`, `../shared` under `/shared/` and an empty page at
- * `/page.html`. Fails where the package was not built.
- * @param {Parameters<typeof serve>[0]} [more] further mounts
+ * For `before` of a test file: a browser, and a server with the package under `/coreai-web/`, the tests under `/tests/`,
+ * `../shared` under `/shared/` and the repository's own empty page.
+ * @param {{mounts?: Parameters<typeof serve>[0], args?: string[]}} [options] further mounts, further flags of the browser
+ * @returns `{browser, server, skip, page(context?), close()}`; `skip` is the reason for which nothing can run
  */
-export function serveAll(more = {}) {
-	for (const built of ['web/dist/index.js', 'web/wasm/core/coreai_web_bg.wasm', 'web/wasm/language/coreai_web_bg.wasm']) {
-		if (!existsSync(join(ROOT, built))) throw new Error(`${built} is not there; \`make web\` builds it`);
-	}
-	return serve({
+export async function start({ mounts = {}, args } = {}) {
+	const unmade = unbuilt();
+	const { browser, skip } = unmade ? { skip: unmade } : await browserOrReason(args);
+	const server = await serve({
 		'/coreai-web/': join(ROOT, 'web'),
 		'/tests/': join(ROOT, 'tests'),
 		'/shared/': SHARED,
-		'/page.html': Buffer.from(PAGE),
-		...more,
+		'/index.html': Buffer.from(PAGE),
+		...mounts,
 	});
-}
-
-/**
- * Opens the empty page. What it logs as an error, and errors that nothing catches, are printed and kept in
- * `page.troubles`.
- * @param {import('playwright-core').Browser | import('playwright-core').BrowserContext} browser
- * @param {{origin: string}} server
- */
-export async function openPage(browser, server) {
-	const page = await browser.newPage();
-	page.troubles = [];
-	const trouble = (text) => {
-		page.troubles.push(text);
-		process.stderr.write(`page: ${text.slice(0, 2000)}\n`);
+	return {
+		browser, server, skip,
+		/** The empty page, in a profile of its own unless a context is given. Errors that nothing catches are printed. */
+		async page(context) {
+			const page = await (context ?? await browser.newContext()).newPage();
+			page.on('pageerror', (error) => process.stderr.write(`page: ${error.stack ?? error.message}\n`));
+			await page.goto(`${server.origin}/`);
+			return page;
+		},
+		async close() {
+			await browser?.close();
+			await server.close();
+		},
 	};
-	page.on('pageerror', (error) => trouble(error.message));
-	page.on('console', (message) => message.type() === 'error' && trouble(message.text()));
-	page.setDefaultTimeout(60_000);
-	await page.goto(`${server.origin}/page.html`);
-	return page;
 }

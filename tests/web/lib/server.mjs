@@ -98,6 +98,7 @@ export async function serve(mounts = {}) {
 		if (!wrong.noLength) headers['content-length'] = stop - start;
 		response.writeHead(entry.status, headers);
 		if (request.method === 'HEAD') return response.end();
+		const closed = new Promise((done) => response.once('close', done));
 		let at = start;
 		for await (let piece of file.stream(start, stop)) {
 			for (; piece.length; piece = piece.subarray(PAUSE_BYTES)) {
@@ -105,7 +106,7 @@ export async function serve(mounts = {}) {
 				const breaks = wrong.breakAt !== undefined && at + part.length > wrong.breakAt;
 				if (breaks) part = part.subarray(0, Math.max(0, wrong.breakAt - at));
 				if (response.destroyed) return;
-				await new Promise((done) => (response.write(part, done) || response.destroyed ? undefined : response.once('close', done)));
+				await Promise.race([closed, new Promise((done) => response.write(part, done))]);
 				entry.sent += part.length;
 				at += part.length;
 				if (breaks) {
