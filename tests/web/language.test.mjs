@@ -1,0 +1,266 @@
+// Language models in the page and in the worker: the golden tokens of SmolLM2, streaming, aborts, loss of the device,
+// a frozen tab, memory and long tasks. What needs many tokens on a software adapter is done with a tiny random model.
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { SHARED, start, WHOLE_SET } from './lib/pages.mjs';
+import { tinyBundle } from './lib/tiny.mjs';
+
+const MIB = 1 << 20;
+/** Bound of the wasm memory after loading on the GPU unit. */
+const MEMORY = 64 * MIB;
+/** Longest task of the main thread while a worker loads and generates, in milliseconds. */
+const TASK_MS = 50;
+/** The most likely token must be the golden one where the two most likely logits are so far apart. */
+const MARGIN = 0.1;
+/** Seconds for SmolLM2 on the GPU unit; a software adapter takes seconds for a token. */
+const GPU_SECONDS = WHOLE_SET ? Infinity : 120;
+/** Golden tokens that are computed with the prompt, in one step. */
+const WITH_PROMPT = 10;
+
+const SMOLLM2 = '/shared/models/smollm2-135m-int4/';
+const folder = join(SHARED, 'models/smollm2-135m-int4');
+const missing = existsSync(join(folder, 'metadata.json')) ? undefined : '../shared/models/smollm2-135m-int4 is not there';
+const prompts = missing ? [] : JSON.parse(readFileSync(join(SHARED, 'models/golden_int4.json'), 'utf8'));
+
+const F16 = process.env.COREAI_F16_MODEL;
+const CONVERSATION = [{ role: 'user', content: 'Which way is up?' }];
+// Temperature: the most likely tokens of random weights soon repeat.
+const VARIED = { maxTokens: 24, temperature: 1, seed: 7 };
+
+let at, tiny;
+before(async () => {
+	tiny = await tinyBundle();
+	at = await start({ mounts: { '/tiny/': tiny.folder, ...(F16 ? { '/f16/': F16.endsWith('.aimodel') ? dirname(F16) : F16 } : {}) } });
+});
+after(async () => {
+	await at?.close();
+	await tiny?.remove();
+});
+
+/** A test in a page of its own; `call(name, …)` calls a function of language/page.js. */
+function check(name, body, { skip } = {}) {
+	test(name, { timeout: WHOLE_SET ? 0 : 900_000 }, async (t) => {
+		const reason = at.skip ?? skip;
+		if (reason) return t.skip(reason);
+		const page = await at.page();
+		try {
+			await page.evaluate(async () => { window.language = await import('/tests/web/language/page.js'); });
+			const call = (name, ...given) => page.evaluate(([name, given]) => window.language[name](...given), [name, given]);
+			await body(call, t, page);
+		} finally {
+			await page.context().close();
+		}
+	});
+}
+
+/** Fails where a token differs and the margin is wide enough; gives the number of tokens compared. */
+function compare(golden, tokens, first = 0) {
+	let compared = 0;
+	tokens.forEach((token, i) => {
+		const expected = golden.new_ids[first + i];
+		const margin = golden.margins[first + i];
+		if (expected === undefined || margin < MARGIN) return;
+		compared++;
+		assert.equal(token, expected, `"${golden.prompt}", token ${first + i}: ${token}, expected ${expected} (margin ${margin})`);
+	});
+	return compared;
+}
+
+/**
+ * The golden tokens are fed and the most likely ones compared: some in one step with the prompt, the others one by one.
+ */
+async function follows(call, golden, limits) {
+	const ids = [...golden.prompt_ids, ...golden.new_ids.slice(0, -1)];
+	const first = golden.prompt_ids.length - 1;
+	const together = golden.prompt_ids.length + WITH_PROMPT;
+	const sizes = [together, ...Array(ids.length - together).fill(1)];
+	const { tokens, seconds } = await call('mostLikely', 'smollm2', ids, sizes, limits);
+	const compared = compare(golden, tokens.slice(first));
+	process.stderr.write(`"${golden.prompt}": ${compared} golden tokens; ${seconds[0].toFixed(1)} s for ${together}, then ${(seconds.at(-1)).toFixed(2)} s each\n`);
+	assert.ok(compared > WITH_PROMPT / 2, `only ${compared} tokens were compared`);
+}
+
+/** What chat gives is the golden tokens up to the first that is too close to call, or the end of the turn. */
+function compareTurn(golden, { text, tokenIds }) {
+	const close = tokenIds.findIndex((id, i) => id !== golden.new_ids[i]);
+	const compared = compare(golden, close < 0 ? tokenIds : tokenIds.slice(0, close + 1));
+	assert.ok(compared > 0, `nothing was compared: ${text}`);
+	return compared;
+}
+
+describe('SmolLM2 follows the golden tokens', () => {
+	const shortest = [...prompts].sort((a, b) => a.prompt_ids.length - b.prompt_ids.length);
+
+	check('gpu, in the page', async (call, t) => {
+		const { unit, memory, seconds } = await call('load', 'smollm2', SMOLLM2, { computeUnit: 'gpu' });
+		assert.equal(unit, 'gpu');
+		t.diagnostic(`loaded in ${seconds.toFixed(1)} s`);
+		const begin = performance.now();
+		const left = () => GPU_SECONDS - (performance.now() - begin) / 1e3;
+		for (const [i, golden] of shortest.entries()) {
+			if (i && left() <= GPU_SECONDS / 2) break;
+			await follows(call, golden, { seconds: left(), least: 3 });
+		}
+	}, { skip: missing });
+
+	check('cpu, in the page', async (call) => {
+		const { unit } = await call('load', 'smollm2', SMOLLM2, { computeUnit: 'cpu' });
+		assert.equal(unit, 'cpu');
+		for (const golden of WHOLE_SET ? prompts : prompts.slice(0, 2)) await follows(call, golden);
+	}, { skip: missing });
+
+	check('cpu, chat in the worker', async (call) => {
+		const { unit } = await call('load', 'smollm2', SMOLLM2, { computeUnit: 'cpu', worker: true });
+		assert.equal(unit, 'cpu');
+		for (const golden of WHOLE_SET ? prompts : prompts.slice(0, 3)) {
+			const { turn, parts } = await call('answer', 'smollm2', golden.prompt, { maxTokens: 40 });
+			assert.equal(turn.error, undefined);
+			assert.equal(parts.map((part) => part.text).join(''), turn.text);
+			compareTurn(golden, turn);
+		}
+	}, { skip: missing });
+
+	check('gpu, chat in the worker, with little memory and a free main thread', async (call, t, page) => {
+		await page.evaluate(() => { window.language.longTasks.length = 0; });
+		const { unit, memory } = await call('load', 'smollm2', SMOLLM2, { computeUnit: 'gpu', worker: true });
+		assert.equal(unit, 'gpu');
+		const [golden] = shortest;
+		const { turn } = await call('answer', 'smollm2', golden.prompt, { maxTokens: WHOLE_SET ? 40 : 2 });
+		assert.equal(turn.error, undefined);
+		compareTurn(golden, turn);
+		const longest = Math.max(0, ...await page.evaluate(() => window.language.longTasks));
+		t.diagnostic(`${(memory.wasmBytes / MIB).toFixed(1)} MiB of wasm memory after loading; longest task of the main thread ${longest} ms`);
+		assert.ok(longest < TASK_MS, `a task of the main thread took ${longest} ms`);
+		assert.ok(memory.wasmBytes < MEMORY, `${(memory.wasmBytes / MIB).toFixed(1)} MiB of wasm memory after loading`);
+	}, { skip: missing });
+});
+
+check('a float16 asset streams past the wasm memory', async (call, t) => {
+	const url = F16.endsWith('.aimodel') ? `/f16/${basename(F16)}/` : '/f16/';
+	const peak = await loadAsset(call, url);
+	t.diagnostic(`${(peak.wasmBytes / MIB).toFixed(1)} MiB of wasm memory, ${(peak.device.weights / MIB).toFixed(1)} MiB of weights on the device`);
+	assert.ok(peak.device.weights > 200 * MIB, 'COREAI_F16_MODEL names a small model');
+	assert.ok(peak.wasmBytes < MEMORY, `${(peak.wasmBytes / MIB).toFixed(1)} MiB of wasm memory`);
+}, { skip: F16 ? undefined : 'COREAI_F16_MODEL names no bundle or .aimodel with float16 weights' });
+
+async function loadAsset(call, url) {
+	return (await call('load', 'f16', url, { computeUnit: 'gpu', worker: true })).memory;
+}
+
+for (const worker of [false, true]) {
+	const where = worker ? 'in the worker' : 'in the page';
+
+	check(`chat streams and stops, ${where}`, async (call) => {
+		const { contextLength } = await call('load', 'tiny', '/tiny/', { computeUnit: 'gpu', worker });
+		assert.equal(contextLength, 512);
+		assert.deepEqual(await call('codec', 'tiny', 'up'), { ids: [87, 82], text: 'up' });
+		const { parts, turn, error } = await call('answer', 'tiny', CONVERSATION, VARIED);
+		assert.equal(error, null);
+		assert.equal(parts.map((part) => part.text).join(''), turn.text);
+		assert.ok(parts.length > VARIED.maxTokens / 2, `${parts.length} parts`);
+		assert.ok(parts.every((part, i) => !i || part.tokens > parts[i - 1].tokens && part.seconds >= parts[i - 1].seconds));
+		assert.equal(turn.stopReason, 'max_tokens');
+		assert.equal(turn.tokenIds.length, VARIED.maxTokens);
+		assert.equal(turn.figures.generatedTokens, VARIED.maxTokens);
+		assert.ok(turn.figures.promptTokens > 10 && turn.figures.reusedTokens === 0);
+
+		// A longer conversation computes only what is new; the same seed gives the same tokens.
+		const longer = [...CONVERSATION, { role: 'assistant', content: turn.text }, { role: 'user', content: 'And down?' }];
+		const second = await call('answer', 'tiny', longer, VARIED);
+		assert.ok(second.turn.figures.reusedTokens > turn.figures.promptTokens, JSON.stringify(second.turn.figures));
+		const again = await call('answer', 'tiny', CONVERSATION, VARIED);
+		assert.deepEqual(again.turn.tokenIds, turn.tokenIds);
+		const other = await call('answer', 'tiny', CONVERSATION, { ...VARIED, seed: 8 });
+		assert.notDeepEqual(other.turn.tokenIds, turn.tokenIds);
+
+		const stop = turn.text.slice(6, 8);
+		const stopped = await call('answer', 'tiny', CONVERSATION, { ...VARIED, stop: [stop] });
+		assert.equal(stopped.turn.stopReason, 'stop_string');
+		assert.equal(stopped.turn.text, turn.text.slice(0, turn.text.indexOf(stop)));
+		assert.equal(stopped.parts.map((part) => part.text).join(''), stopped.turn.text);
+	});
+
+	check(`chat is aborted and left, ${where}`, async (call) => {
+		await call('load', 'tiny', '/tiny/', { computeUnit: 'gpu', worker });
+		const whole = await call('answer', 'tiny', CONVERSATION, VARIED);
+		for (const at of [0, 3]) {
+			const { turn, error, parts } = await call('answer', 'tiny', CONVERSATION, { ...VARIED, maxTokens: 400 }, { at, then: 'abort' });
+			assert.deepEqual([error?.name, error?.code, error?.cause], ['AbortError', 'cancelled', 'enough']);
+			assert.deepEqual(turn.error, error);
+			assert.ok(parts.length < 100, `${parts.length} parts after an abort at ${at}`);
+		}
+		const left = await call('answer', 'tiny', CONVERSATION, { ...VARIED, maxTokens: 400 }, { at: 3, then: 'leave' });
+		assert.equal(left.error, null);
+		assert.equal(left.turn.stopReason, 'cancelled');
+		assert.ok(left.turn.tokenIds.length < 100);
+		const after = await call('answer', 'tiny', CONVERSATION, VARIED);
+		assert.deepEqual(after.turn.tokenIds, whole.turn.tokenIds);
+		await call('dispose', 'tiny');
+	});
+}
+
+check('both units and both threads give the same tokens', async (call) => {
+	const found = [];
+	for (const [unit, worker] of [['cpu', false], ['cpu', true], ['gpu', false], ['gpu', true]]) {
+		const key = `${unit} ${worker}`;
+		assert.equal((await call('load', key, '/tiny/', { computeUnit: unit, worker })).unit, unit);
+		const { turn } = await call('answer', key, CONVERSATION, VARIED);
+		found.push(turn.tokenIds);
+	}
+	for (const tokens of found.slice(1)) assert.deepEqual(tokens, found[0]);
+});
+
+check('a device lost in the middle of an answer is replaced, and the tokens are the same', async (call, t, page) => {
+	await call('load', 'tiny', '/tiny/', { computeUnit: 'gpu', ownDevice: 'function' });
+	const whole = await call('answer', 'tiny', CONVERSATION, VARIED);
+	for (const parts of [1, 9]) {
+		const { turn, error } = await call('answer', 'tiny', CONVERSATION, VARIED, { at: parts, then: 'lose' });
+		assert.equal(error, null);
+		assert.deepEqual(turn.tokenIds, whole.turn.tokenIds);
+		assert.equal(turn.text, whole.turn.text);
+	}
+	// Between answers, with a conversation that goes on.
+	await page.evaluate(async () => window.language.device().then((device) => device.destroy()));
+	const longer = [...CONVERSATION, { role: 'assistant', content: whole.turn.text }, { role: 'user', content: 'And down?' }];
+	const next = await call('answer', 'tiny', longer, VARIED);
+	assert.equal(next.error, null);
+	await call('load', 'fresh', '/tiny/', { computeUnit: 'gpu' });
+	const fresh = await call('answer', 'fresh', longer, VARIED);
+	assert.deepEqual(next.turn.tokenIds, fresh.turn.tokenIds);
+});
+
+check('a device of the page that cannot be replaced ends the answer with DeviceLostError', async (call) => {
+	await call('load', 'tiny', '/tiny/', { computeUnit: 'gpu', ownDevice: 'object' });
+	const { error, turn } = await call('answer', 'tiny', CONVERSATION, VARIED, { at: 4, then: 'lose' });
+	assert.deepEqual([error?.name, error?.code], ['DeviceLostError', 'device_lost']);
+	assert.deepEqual(turn.error, error);
+});
+
+for (const worker of [false, true]) {
+	check(`a tab that is frozen for a while gives the same tokens, ${worker ? 'in the worker' : 'in the page'}`, async (call, t, page) => {
+		await call('load', 'tiny', '/tiny/', { computeUnit: 'gpu', worker });
+		const options = { ...VARIED, maxTokens: 200 };
+		const whole = await call('answer', 'tiny', CONVERSATION, options);
+		const session = await page.context().newCDPSession(page);
+		const other = await page.context().newPage();
+		await page.evaluate(() => {
+			window.frozen = 0;
+			document.addEventListener('freeze', () => window.frozen++);
+		});
+		const answer = call('answer', 'tiny', CONVERSATION, options);
+		for (let i = 0; i < 3; i++) {
+			// Headless tabs are never hidden; a frozen one is what a browser makes of a hidden one.
+			await other.bringToFront();
+			await session.send('Page.setWebLifecycleState', { state: 'frozen' });
+			await new Promise((done) => setTimeout(done, 200));
+			await session.send('Page.setWebLifecycleState', { state: 'active' });
+			await page.bringToFront();
+		}
+		const { turn, error } = await answer;
+		assert.equal(error, null);
+		assert.deepEqual(turn.tokenIds, whole.turn.tokenIds);
+		assert.ok(await page.evaluate(() => window.frozen) > 0, 'the tab was never frozen');
+	});
+}
