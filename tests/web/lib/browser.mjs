@@ -34,10 +34,11 @@ async function chromium() {
 /**
  * Starts Chromium, the one in $CHROMIUM or the first that is found. Storage lies in memory; see `launchProfile`.
  * @param {string[]} [args] further flags
+ * @param {string[]} [without] flags that are left out
  */
-export async function launch(args = []) {
+export async function launch(args = [], without = []) {
 	const { chromium: type, executablePath } = await chromium();
-	return type.launch({ executablePath, args: [...FLAGS, ...args] });
+	return type.launch({ executablePath, args: [...FLAGS.filter((flag) => !without.includes(flag)), ...args] });
 }
 
 /**
