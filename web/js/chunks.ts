@@ -3,8 +3,8 @@ import { outOfSpace, type Store } from './store.js';
 
 /** The chunks of one file that lie in storage. Writing ends where space does; what lies there can still be read. */
 export class ChunkStore {
-	/** Set to the error of the write that found no space. */
-	full: unknown = null;
+	/** A write found no space. */
+	full = false;
 	/** Chunks kept in memory where nothing can be stored and the server cannot be asked again. */
 	#spool = new Map<number, Blob>();
 	#parts = new Set<Promise<void>>();
@@ -50,7 +50,7 @@ export class ChunkStore {
 				return;
 			} catch (error) {
 				if (!outOfSpace(error)) throw error;
-				this.full = error;
+				this.full = true;
 			}
 		}
 		// A Blob lies outside of this page's heap, on disk where it is large.

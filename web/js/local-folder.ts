@@ -1,3 +1,4 @@
+import { AssetError } from './errors.js';
 import type { Folder, LargeFile } from './folder.js';
 import type { ProgressMeter } from './progress.js';
 import type { ReportEntry } from './report.js';
@@ -19,7 +20,7 @@ export class LocalFolder implements Folder {
 
 	async small(path: string): Promise<Uint8Array | null> {
 		const blob = await this.#blob(path);
-		return blob && new Uint8Array(await blob.arrayBuffer());
+		return blob && this.#bytes(path, blob);
 	}
 
 	async large(path: string): Promise<LargeFile | null> {
@@ -28,7 +29,7 @@ export class LocalFolder implements Folder {
 		this.meter.begin(`${this.name}/${path}`, blob.size, 'prepare');
 		return {
 			length: blob.size,
-			read: async (start, end) => new Uint8Array(await blob.slice(start, end).arrayBuffer()),
+			read: (start, end) => this.#bytes(path, blob.slice(start, end)),
 			finished: () => Promise.resolve(),
 			failed: () => new Promise(() => {}),
 		};
@@ -42,6 +43,14 @@ export class LocalFolder implements Folder {
 
 	settle(): Promise<void> {
 		return Promise.resolve();
+	}
+
+	async #bytes(path: string, blob: Blob): Promise<Uint8Array> {
+		try {
+			return new Uint8Array(await blob.arrayBuffer());
+		} catch (error) {
+			throw new AssetError('asset.source', `${this.name}/${path} cannot be read (${String(error)}); it may have changed, so choose it again`, { cause: error });
+		}
 	}
 
 	async #blob(path: string): Promise<Blob | null> {

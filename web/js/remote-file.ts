@@ -27,7 +27,7 @@ export interface RemoteParts {
 	/** Writes the manifest, now and then or at once. */
 	save(now: boolean): Promise<void>;
 	/** Called when a chunk could not be stored for want of space; may throw. */
-	quota(error: unknown): void;
+	quota(): void;
 	/** A stored chunk was damaged or missing and fetched again. */
 	healed(): void;
 	/** A broken connection's requests, and those of readers, end with it. */
@@ -213,7 +213,7 @@ export class RemoteFile implements ByteReader {
 		if (known && found !== known) throw new FileChanged(`${url} changed on the server`);
 		this.#hashes[index] = found;
 		await chunks.write(index, bytes, found, !this.#record.ranges);
-		if (chunks.full) quota(chunks.full);
+		if (chunks.full) quota();
 		await save(false);
 	}
 

@@ -1,6 +1,6 @@
 import { abortable } from './abort.js';
 import { ChunkStore } from './chunks.js';
-import { AbortedError, NetworkError, StorageQuotaError, typed } from './errors.js';
+import { AbortedError, NetworkError, StorageQuotaError } from './errors.js';
 import type { Folder, LargeFile } from './folder.js';
 import { hex, sha256 } from './hash.js';
 import { CHUNK_BYTES, chunkName, type Manifest, readManifest, type StoredFile, writeManifest } from './manifest.js';
@@ -56,6 +56,10 @@ export class RemoteFolder implements Folder {
 	#saving: Promise<void> = Promise.resolve();
 	#offline: NetworkError | null = null;
 	#files: RemoteFile[] = [];
+	/** Small files that were asked for. */
+	readonly #asked = new Map<string, Promise<Uint8Array | null>>();
+	/** Something of the model was stored before. */
+	#known = false;
 
 	private constructor(url: string, options: RemoteOptions) {
 		this.#base = new URL(url);
@@ -84,10 +88,17 @@ export class RemoteFolder implements Folder {
 		folder.#release = await lock(`coreai-web:${folder.#place}`, options.signal);
 		const known = await readManifest(store, folder.#place);
 		if (known) folder.#manifest = { ...known, lastUsed: Date.now() };
+		folder.#known = known !== null;
 		return folder;
 	}
 
-	async small(path: string): Promise<Uint8Array | null> {
+	small(path: string): Promise<Uint8Array | null> {
+		let asked = this.#asked.get(path);
+		if (!asked) this.#asked.set(path, (asked = this.#small(path)));
+		return asked;
+	}
+
+	async #small(path: string): Promise<Uint8Array | null> {
 		const url = this.#address(path);
 		const stored = this.#manifest.files[path];
 		if (stored?.complete && this.#offline) return this.#smallStored(path, stored);
@@ -157,7 +168,7 @@ export class RemoteFolder implements Folder {
 			url, init, chunks, first, meter, module, signal,
 			hash: (bytes) => sha256(bytes, module),
 			save: (now) => this.#save(now),
-			quota: (error) => this.#full(error, chunks),
+			quota: () => this.#full(chunks),
 			healed: () => this.#healed(chunks.damaged),
 		});
 		this.#files.push(file);
@@ -296,8 +307,11 @@ export class RemoteFolder implements Folder {
 		const { quota = Infinity, usage = 0 } = await navigator.storage.estimate();
 		const lacking = needed - Math.max(0, quota - usage);
 		if (mayFit && lacking <= 0) return;
-		this.#refuse(Math.max(1, Math.ceil(lacking)));
+		const store = this.#store;
 		this.#store = null;
+		// Small files alone are of no use.
+		if (!this.#known) await store?.remove(this.#place);
+		this.#refuse(Math.max(1, Math.ceil(lacking)));
 	}
 
 	#refuse(lacking: number): void {
@@ -307,10 +321,10 @@ export class RemoteFolder implements Folder {
 	}
 
 	/** A chunk found no room although the estimate had promised it. */
-	#full(error: unknown, chunks: ChunkStore): void {
+	#full(chunks: ChunkStore): void {
 		const { record } = chunks;
 		const lacking = record.chunks.reduce((sum, hash, i) => sum + (hash ? 0 : chunks.length(i)), 0);
-		if (!this.entries.some((entry) => entry.code === 'storage_quota')) this.#refuse(lacking || typed(error).message.length);
+		if (!this.entries.some((entry) => entry.code === 'storage_quota')) this.#refuse(lacking);
 	}
 
 	/** Writes the manifest; one write at a time. */

@@ -1,3 +1,4 @@
+import { check } from './abort.js';
 import { CoreAIError, unwire, wire, type WireError } from './errors.js';
 import type { Call, Host } from './host.js';
 
@@ -82,6 +83,7 @@ export function connect(port: MessagePort): { host: Host; fail(error: CoreAIErro
 
 	const send = (method: Method) => async (argument: unknown, call?: Call<unknown>): Promise<unknown> => {
 		if (gone) throw gone;
+		check(call?.signal);
 		const id = next++;
 		const abort = () => port.postMessage({ id, abort: true } satisfies Request);
 		const result = new Promise((resolve, reject) => waiting.set(id, { resolve, reject, call }));
@@ -91,7 +93,6 @@ export function connect(port: MessagePort): { host: Host; fail(error: CoreAIErro
 			waiting.delete(id);
 			throw new CoreAIError('input', `this cannot be sent to a worker: ${(error as Error).message}`, { cause: error });
 		}
-		if (call?.signal?.aborted) abort();
 		call?.signal?.addEventListener('abort', abort);
 		try {
 			return await result;

@@ -100,6 +100,7 @@ export async function serve(mounts = {}) {
 		if (request.method === 'HEAD') return response.end();
 		const closed = new Promise((done) => response.once('close', done));
 		let at = start;
+		const closed = new Promise((done) => response.once('close', done));
 		for await (let piece of file.stream(start, stop)) {
 			for (; piece.length; piece = piece.subarray(PAUSE_BYTES)) {
 				let part = piece.subarray(0, PAUSE_BYTES);
@@ -110,8 +111,8 @@ export async function serve(mounts = {}) {
 				entry.sent += part.length;
 				at += part.length;
 				if (breaks) {
-					// What was written leaves first.
-					await new Promise((done) => setTimeout(done, 50));
+					// What was written reaches the page first: a browser throws away what it has not read when a connection breaks.
+					await new Promise((done) => setTimeout(done, 500));
 					return response.destroy();
 				}
 				if (wrong.bytesPerSecond) await new Promise((done) => setTimeout(done, part.length / wrong.bytesPerSecond * 1e3));
