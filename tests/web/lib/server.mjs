@@ -98,7 +98,6 @@ export async function serve(mounts = {}) {
 		if (!wrong.noLength) headers['content-length'] = stop - start;
 		response.writeHead(entry.status, headers);
 		if (request.method === 'HEAD') return response.end();
-		const closed = new Promise((done) => response.once('close', done));
 		let at = start;
 		const closed = new Promise((done) => response.once('close', done));
 		for await (let piece of file.stream(start, stop)) {
