@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { SHARED, start, WHOLE_SET } from './lib/pages.mjs';
+import { launchTabs } from './lib/tabs.mjs';
 import { tinyBundle } from './lib/tiny.mjs';
 
 const MIB = 1 << 20;
@@ -39,15 +40,20 @@ after(async () => {
 	await tiny?.remove();
 });
 
-/** A test in a page of its own; `call(name, …)` calls a function of language/page.js. */
+/** A page with language/page.js; `call(name, …)` calls a function of it. */
+async function open() {
+	const page = await at.page();
+	await page.evaluate(async () => { window.language = await import('/tests/web/language/page.js'); });
+	return { page, call: (name, ...given) => page.evaluate(([name, given]) => window.language[name](...given), [name, given]) };
+}
+
+/** A test in a page of its own. */
 function check(name, body, { skip } = {}) {
-	test(name, { timeout: WHOLE_SET ? 0 : 900_000 }, async (t) => {
+	test(name, { timeout: WHOLE_SET ? 0 : 600_000 }, async (t) => {
 		const reason = at.skip ?? skip;
 		if (reason) return t.skip(reason);
-		const page = await at.page();
+		const { page, call } = await open();
 		try {
-			await page.evaluate(async () => { window.language = await import('/tests/web/language/page.js'); });
-			const call = (name, ...given) => page.evaluate(([name, given]) => window.language[name](...given), [name, given]);
 			await body(call, t, page);
 		} finally {
 			await page.context().close();
@@ -150,67 +156,75 @@ async function loadAsset(call, url) {
 }
 
 for (const worker of [false, true]) {
-	const where = worker ? 'in the worker' : 'in the page';
+	describe(`chat ${worker ? 'in the worker' : 'in the page'}`, () => {
+		let page, call, loaded;
+		before(async () => {
+			if (at.skip) return;
+			({ page, call } = await open());
+			loaded = await call('load', 'tiny', '/tiny/', { computeUnit: 'gpu', worker });
+		}, { timeout: 120_000 });
+		after(() => page?.context().close());
+		const chat = (name, body) => test(name, { timeout: 180_000 }, (t) => (at.skip ? t.skip(at.skip) : body(t)));
 
-	check(`chat streams and stops, ${where}`, async (call) => {
-		const { contextLength } = await call('load', 'tiny', '/tiny/', { computeUnit: 'gpu', worker });
-		assert.equal(contextLength, 512);
-		assert.deepEqual(await call('codec', 'tiny', 'up'), { ids: [87, 82], text: 'up' });
-		const { parts, turn, error } = await call('answer', 'tiny', CONVERSATION, VARIED);
-		assert.equal(error, null);
-		assert.equal(parts.map((part) => part.text).join(''), turn.text);
-		assert.ok(parts.length > VARIED.maxTokens / 2, `${parts.length} parts`);
-		assert.ok(parts.every((part, i) => !i || part.tokens > parts[i - 1].tokens && part.seconds >= parts[i - 1].seconds));
-		assert.equal(turn.stopReason, 'max_tokens');
-		assert.equal(turn.tokenIds.length, VARIED.maxTokens);
-		assert.equal(turn.figures.generatedTokens, VARIED.maxTokens);
-		assert.ok(turn.figures.promptTokens > 10 && turn.figures.reusedTokens === 0);
+		chat('streams and stops', async () => {
+			assert.deepEqual([loaded.unit, loaded.contextLength], ['gpu', 512]);
+			assert.deepEqual(await call('codec', 'tiny', 'up'), { ids: [87, 82], text: 'up' });
+			const { parts, turn, error } = await call('answer', 'tiny', CONVERSATION, VARIED);
+			assert.equal(error, null);
+			assert.equal(parts.map((part) => part.text).join(''), turn.text);
+			assert.ok(parts.length > VARIED.maxTokens / 2, `${parts.length} parts`);
+			assert.ok(parts.every((part, i) => !i || part.tokens > parts[i - 1].tokens && part.seconds >= parts[i - 1].seconds));
+			assert.equal(turn.stopReason, 'max_tokens');
+			assert.equal(turn.tokenIds.length, VARIED.maxTokens);
+			assert.equal(turn.figures.generatedTokens, VARIED.maxTokens);
+			assert.ok(turn.figures.promptTokens > 10 && turn.figures.reusedTokens === 0);
 
-		// A longer conversation computes only what is new; the same seed gives the same tokens.
-		const longer = [...CONVERSATION, { role: 'assistant', content: turn.text }, { role: 'user', content: 'And down?' }];
-		const second = await call('answer', 'tiny', longer, VARIED);
-		assert.ok(second.turn.figures.reusedTokens > turn.figures.promptTokens, JSON.stringify(second.turn.figures));
-		const again = await call('answer', 'tiny', CONVERSATION, VARIED);
-		assert.deepEqual(again.turn.tokenIds, turn.tokenIds);
-		const other = await call('answer', 'tiny', CONVERSATION, { ...VARIED, seed: 8 });
-		assert.notDeepEqual(other.turn.tokenIds, turn.tokenIds);
+			// A longer conversation computes only what is new; the same seed gives the same tokens.
+			const longer = [...CONVERSATION, { role: 'assistant', content: turn.text }, { role: 'user', content: 'And down?' }];
+			const second = await call('answer', 'tiny', longer, VARIED);
+			assert.ok(second.turn.figures.reusedTokens > turn.figures.promptTokens, JSON.stringify(second.turn.figures));
+			const again = await call('answer', 'tiny', CONVERSATION, VARIED);
+			assert.deepEqual(again.turn.tokenIds, turn.tokenIds);
+			const other = await call('answer', 'tiny', CONVERSATION, { ...VARIED, seed: 8 });
+			assert.notDeepEqual(other.turn.tokenIds, turn.tokenIds);
 
-		const stop = turn.text.slice(6, 8);
-		const stopped = await call('answer', 'tiny', CONVERSATION, { ...VARIED, stop: [stop] });
-		assert.equal(stopped.turn.stopReason, 'stop_string');
-		assert.equal(stopped.turn.text, turn.text.slice(0, turn.text.indexOf(stop)));
-		assert.equal(stopped.parts.map((part) => part.text).join(''), stopped.turn.text);
-	});
+			const stop = turn.text.slice(6, 8);
+			const stopped = await call('answer', 'tiny', CONVERSATION, { ...VARIED, stop: [stop] });
+			assert.equal(stopped.turn.stopReason, 'stop_string');
+			assert.equal(stopped.turn.text, turn.text.slice(0, turn.text.indexOf(stop)));
+			assert.equal(stopped.parts.map((part) => part.text).join(''), stopped.turn.text);
+		});
 
-	check(`chat is aborted and left, ${where}`, async (call) => {
-		await call('load', 'tiny', '/tiny/', { computeUnit: 'gpu', worker });
-		const whole = await call('answer', 'tiny', CONVERSATION, VARIED);
-		for (const at of [0, 3]) {
-			const { turn, error, parts } = await call('answer', 'tiny', CONVERSATION, { ...VARIED, maxTokens: 400 }, { at, then: 'abort' });
-			assert.deepEqual([error?.name, error?.code, error?.cause], ['AbortError', 'cancelled', 'enough']);
-			assert.deepEqual(turn.error, error);
-			assert.ok(parts.length < 100, `${parts.length} parts after an abort at ${at}`);
-		}
-		const left = await call('answer', 'tiny', CONVERSATION, { ...VARIED, maxTokens: 400 }, { at: 3, then: 'leave' });
-		assert.equal(left.error, null);
-		assert.equal(left.turn.stopReason, 'cancelled');
-		assert.ok(left.turn.tokenIds.length < 100);
-		const after = await call('answer', 'tiny', CONVERSATION, VARIED);
-		assert.deepEqual(after.turn.tokenIds, whole.turn.tokenIds);
-		await call('dispose', 'tiny');
+		chat('is aborted and left', async () => {
+			const whole = await call('answer', 'tiny', CONVERSATION, VARIED);
+			for (const at of [0, 3]) {
+				const { turn, error, parts } = await call('answer', 'tiny', CONVERSATION, { ...VARIED, maxTokens: 400 }, { at, then: 'abort' });
+				assert.deepEqual([error?.name, error?.code, error?.cause], ['AbortError', 'cancelled', 'enough']);
+				assert.deepEqual(turn.error, error);
+				assert.ok(parts.length < 100, `${parts.length} parts after an abort at ${at}`);
+			}
+			const left = await call('answer', 'tiny', CONVERSATION, { ...VARIED, maxTokens: 400 }, { at: 3, then: 'leave' });
+			assert.equal(left.error, null);
+			assert.equal(left.turn.stopReason, 'cancelled');
+			assert.ok(left.turn.tokenIds.length < 100);
+			const after = await call('answer', 'tiny', CONVERSATION, VARIED);
+			assert.deepEqual(after.turn.tokenIds, whole.turn.tokenIds);
+		});
+
+		chat('gives the tokens that the CPU unit gives', async () => {
+			assert.equal((await call('load', 'cpu', '/tiny/', { computeUnit: 'cpu', worker })).unit, 'cpu');
+			const [cpu, gpu] = [await call('answer', 'cpu', CONVERSATION, VARIED), await call('answer', 'tiny', CONVERSATION, VARIED)];
+			assert.deepEqual(gpu.turn.tokenIds, cpu.turn.tokenIds);
+		});
+
+		chat('ends when the model is disposed', async () => {
+			await call('dispose', 'cpu');
+			await call('dispose', 'tiny');
+			await call('load', 'tiny', '/tiny/', { computeUnit: 'cpu', worker });
+			assert.ok((await call('answer', 'tiny', CONVERSATION, VARIED)).turn.text);
+		});
 	});
 }
-
-check('both units and both threads give the same tokens', async (call) => {
-	const found = [];
-	for (const [unit, worker] of [['cpu', false], ['cpu', true], ['gpu', false], ['gpu', true]]) {
-		const key = `${unit} ${worker}`;
-		assert.equal((await call('load', key, '/tiny/', { computeUnit: unit, worker })).unit, unit);
-		const { turn } = await call('answer', key, CONVERSATION, VARIED);
-		found.push(turn.tokenIds);
-	}
-	for (const tokens of found.slice(1)) assert.deepEqual(tokens, found[0]);
-});
 
 check('a device lost in the middle of an answer is replaced, and the tokens are the same', async (call, t, page) => {
 	await call('load', 'tiny', '/tiny/', { computeUnit: 'gpu', ownDevice: 'function' });
@@ -238,29 +252,38 @@ check('a device of the page that cannot be replaced ends the answer with DeviceL
 	assert.deepEqual(turn.error, error);
 });
 
-for (const worker of [false, true]) {
-	check(`a tab that is frozen for a while gives the same tokens, ${worker ? 'in the worker' : 'in the page'}`, async (call, t, page) => {
-		await call('load', 'tiny', '/tiny/', { computeUnit: 'gpu', worker });
-		const options = { ...VARIED, maxTokens: 200 };
-		const whole = await call('answer', 'tiny', CONVERSATION, options);
-		const session = await page.context().newCDPSession(page);
-		const other = await page.context().newPage();
-		await page.evaluate(() => {
-			window.frozen = 0;
-			document.addEventListener('freeze', () => window.frozen++);
-		});
-		const answer = call('answer', 'tiny', CONVERSATION, options);
-		for (let i = 0; i < 3; i++) {
-			// Headless tabs are never hidden; a frozen one is what a browser makes of a hidden one.
-			await other.bringToFront();
-			await session.send('Page.setWebLifecycleState', { state: 'frozen' });
-			await new Promise((done) => setTimeout(done, 200));
-			await session.send('Page.setWebLifecycleState', { state: 'active' });
-			await page.bringToFront();
+test('a hidden tab, frozen for a while, gives the same tokens', { timeout: 300_000 }, async (t) => {
+	if (at.skip) return t.skip(at.skip);
+	const browser = await launchTabs();
+	try {
+		const tab = await browser.open(`${at.server.origin}/`);
+		await tab.evaluate('(async () => { globalThis.language = await import("/tests/web/language/page.js"); })()');
+		await tab.evaluate(`globalThis.frozen = 0; document.addEventListener('freeze', () => frozen++); 0`);
+		const call = (name, ...given) => tab.evaluate(`language.${name}(...${JSON.stringify(given)})`);
+		const other = await browser.open(`${at.server.origin}/?other`);
+		for (const worker of [false, true]) {
+			await tab.show();
+			const key = `worker ${worker}`;
+			await call('load', key, '/tiny/', { computeUnit: 'gpu', worker });
+			const options = { ...VARIED, maxTokens: 200 };
+			const whole = await call('answer', key, CONVERSATION, options);
+			assert.equal(await tab.evaluate('document.visibilityState'), 'visible');
+			const answer = call('answer', key, CONVERSATION, options);
+			await other.show();
+			while (await tab.evaluate('document.visibilityState') !== 'hidden') await new Promise((done) => setTimeout(done, 10));
+			for (let i = 0; i < 3; i++) {
+				await tab.send('Page.setWebLifecycleState', { state: 'frozen' });
+				await new Promise((done) => setTimeout(done, 200));
+				await tab.send('Page.setWebLifecycleState', { state: 'active' });
+				await new Promise((done) => setTimeout(done, 50));
+			}
+			const { turn, error } = await answer;
+			assert.equal(error, null);
+			assert.equal(await tab.evaluate('document.visibilityState'), 'hidden', 'the tab was shown again');
+			assert.deepEqual(turn.tokenIds, whole.turn.tokenIds);
 		}
-		const { turn, error } = await answer;
-		assert.equal(error, null);
-		assert.deepEqual(turn.tokenIds, whole.turn.tokenIds);
-		assert.ok(await page.evaluate(() => window.frozen) > 0, 'the tab was never frozen');
-	});
-}
+		assert.ok(await tab.evaluate('frozen') >= 3, 'the tab was not frozen');
+	} finally {
+		await browser.close();
+	}
+});
