@@ -217,7 +217,7 @@ for (const worker of [false, true]) {
 			assert.deepEqual(gpu.turn.tokenIds, cpu.turn.tokenIds);
 		});
 
-		chat('ends when the model is disposed', async () => {
+		chat('works again after dispose', async () => {
 			await call('dispose', 'cpu');
 			await call('dispose', 'tiny');
 			await call('load', 'tiny', '/tiny/', { computeUnit: 'cpu', worker });
@@ -226,7 +226,7 @@ for (const worker of [false, true]) {
 	});
 }
 
-check('a device lost in the middle of an answer is replaced, and the tokens are the same', async (call, t, page) => {
+check('a device lost in the middle of an answer is replaced, and the tokens are the same', async (call) => {
 	await call('load', 'tiny', '/tiny/', { computeUnit: 'gpu', ownDevice: 'function' });
 	const whole = await call('answer', 'tiny', CONVERSATION, VARIED);
 	for (const parts of [1, 9]) {
@@ -236,7 +236,7 @@ check('a device lost in the middle of an answer is replaced, and the tokens are 
 		assert.equal(turn.text, whole.turn.text);
 	}
 	// Between answers, with a conversation that goes on.
-	await page.evaluate(async () => window.language.device().then((device) => device.destroy()));
+	await call('lose');
 	const longer = [...CONVERSATION, { role: 'assistant', content: whole.turn.text }, { role: 'user', content: 'And down?' }];
 	const next = await call('answer', 'tiny', longer, VARIED);
 	assert.equal(next.error, null);

@@ -16,6 +16,12 @@ export async function device() {
 	return given;
 }
 
+/** Loses that device. */
+export async function lose() {
+	given.destroy();
+	await given.lost;
+}
+
 const told = (error) => ({ name: error.name, code: error.code, message: error.message, cause: error.cause === undefined ? null : String(error.cause) });
 
 /**
