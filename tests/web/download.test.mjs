@@ -265,12 +265,12 @@ describe('storage', () => {
 		const bytes = noise(SIZE, 27);
 		putModel(at.server, name, bytes);
 		const cdp = await page.context().newCDPSession(page);
-		const quotaSize = 6 * MIB;
+		// Less than a chunk: Chromium counts writes that run at once late, and its estimate tells 10 GiB whatever the quota.
+		const quotaSize = MIB;
 		await cdp.send('Storage.overrideQuotaForOrigin', { origin: at.server.origin, quotaSize });
 		const { error } = await load(page, `/${name}.aimodel`, { storage: 'require' });
-		assert.deepEqual([error.name, error.code], ['StorageQuotaError', 'storage_quota']);
-		// The browser's own records count as well.
-		assert.ok(error.missing >= SIZE - quotaSize && error.missing < SIZE - quotaSize + 4 * MIB, `${error.missing} missing`);
+		assert.deepEqual([error?.name, error?.code], ['StorageQuotaError', 'storage_quota']);
+		assert.ok(error.missing >= SIZE - quotaSize && error.missing <= SIZE, `${error.missing} missing`);
 		const result = await load(page, `/${name}.aimodel`);
 		assert.equal(result.hash, hex(bytes), JSON.stringify(result.error));
 		assert.deepEqual(result.entries, ['storage_quota']);

@@ -1,5 +1,5 @@
 import { CHUNK_BYTES, chunkName, partName, type StoredFile } from './manifest.js';
-import { outOfSpace, type Store } from './store.js';
+import { refused, type Store } from './store.js';
 
 /** The chunks of one file that lie in storage. Writing ends where space does; what lies there can still be read. */
 export class ChunkStore {
@@ -49,7 +49,7 @@ export class ChunkStore {
 				await this.dropPart(index);
 				return;
 			} catch (error) {
-				if (!outOfSpace(error)) throw error;
+				if (!refused(error)) throw error;
 				this.full = true;
 			}
 		}

@@ -14,14 +14,14 @@ export interface Connection {
 let local: LocalHost | undefined;
 const connected = new WeakMap<Worker, Host>();
 
-function greet(worker: Worker): Host {
+function greet(worker: Worker): { host: Host; fail(error: CoreAIError): void } {
 	const { port1, port2 } = new MessageChannel();
 	const { host, fail } = connect(port1);
 	worker.addEventListener('error', (event) => {
 		fail(new CoreAIError('worker', `the worker failed: ${event.message || 'its script did not load'}; pass a Worker made from coreai-web/worker`));
 	});
 	worker.postMessage({ coreai: preferred(), port: port2 } satisfies Hello, [port2]);
-	return host;
+	return { host, fail };
 }
 
 /** The host of this page, of the given worker, or of a new one. */
@@ -30,9 +30,14 @@ export function connection(worker: boolean | Worker | undefined): Connection {
 	if (worker === true) {
 		// This form is what bundlers look for.
 		const own = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-		return { host: greet(own), end: () => own.terminate() };
+		const { host, fail } = greet(own);
+		const end = () => {
+			own.terminate();
+			fail(new CoreAIError('disposed', 'the model was disposed; load it again'));
+		};
+		return { host, end };
 	}
-	let host = connected.get(worker);
-	if (!host) connected.set(worker, (host = greet(worker)));
+	const host = connected.get(worker) ?? greet(worker).host;
+	connected.set(worker, host);
 	return { host, end: () => {} };
 }

@@ -75,6 +75,7 @@ export class LanguageModel {
 	readonly model: AIModel;
 	readonly #connection: Connection;
 	readonly #id: number;
+	readonly #disposed = new AbortController();
 
 	private constructor(connection: Connection, loaded: Loaded) {
 		this.#connection = connection;
@@ -106,6 +107,7 @@ export class LanguageModel {
 			if (signal?.aborted) throw new AbortedError(signal.reason);
 			signal?.addEventListener('abort', abort);
 			left.addEventListener('abort', abort);
+			this.#disposed.signal.addEventListener('abort', abort);
 			try {
 				const request = { model: this.#id, messages: conversation, options: sampling };
 				const turn = await this.#connection.host.chat(request, { signal: either.signal, emit });
@@ -113,6 +115,7 @@ export class LanguageModel {
 				return turn;
 			} finally {
 				signal?.removeEventListener('abort', abort);
+				this.#disposed.signal.removeEventListener('abort', abort);
 			}
 		});
 	}
@@ -127,8 +130,9 @@ export class LanguageModel {
 		return this.#connection.host.decode({ model: this.#id, ids: Uint32Array.from(ids) });
 	}
 
-	/** Frees the model's memory and ends its own worker. An answer under way comes to its end first. */
+	/** Ends the answer under way, frees the model's memory and ends its own worker. */
 	dispose(): void {
+		this.#disposed.abort();
 		this.model.dispose();
 	}
 

@@ -9,7 +9,7 @@ import type { CoreModule } from './raw.js';
 import { RemoteFile } from './remote-file.js';
 import type { ReportEntry } from './report.js';
 import { ask, missing, passing, ranged, retrying, sameVersion, unreachable, versionOf } from './request.js';
-import { openStore, outOfSpace, type Store } from './store.js';
+import { openStore, refused, type Store } from './store.js';
 
 /** Milliseconds between two writes of the manifest while chunks come. */
 const SAVE_MS = 1000;
@@ -288,7 +288,7 @@ export class RemoteFolder implements Folder {
 			try {
 				await this.#store.write(this.#place, chunkName(path, 0), bytes);
 			} catch (error) {
-				if (!outOfSpace(error)) throw error;
+				if (!refused(error)) throw error;
 				await this.#noRoom(bytes.length);
 				return;
 			}
@@ -336,7 +336,7 @@ export class RemoteFolder implements Folder {
 			try {
 				if (Object.keys(this.#manifest.files).length) await writeManifest(store, this.#place, this.#manifest);
 			} catch (error) {
-				if (!outOfSpace(error)) throw error;
+				if (!refused(error)) throw error;
 			}
 		});
 		return this.#saving;

@@ -16,8 +16,8 @@ const ROOT = 'coreai-web';
 
 const absent = (error: unknown): boolean => error instanceof DOMException && error.name === 'NotFoundError';
 
-/** Whether a write failed for want of space. */
-export const outOfSpace = (error: unknown): boolean => error instanceof DOMException && error.name === 'QuotaExceededError';
+/** Whether the browser refused a write. Chromium tells want of space as `QuotaExceededError` or as a broken pipe. */
+export const refused = (error: unknown): boolean => error instanceof DOMException;
 
 async function directory(name: string, create: boolean): Promise<FileSystemDirectoryHandle | null> {
 	try {
