@@ -1,4 +1,5 @@
-// Recorded cases in the page, on both units: the same ones pass as natively, but for those in differences.json.
+// Recorded cases in the page, on both units: the same ones pass as natively, but for those in differences.json. With
+// COREAI_KEEP set, what the page computed stays in its folder.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

@@ -24,7 +24,7 @@ done
 
 if [ -s "$skipped" ]; then
 	echo "skipped:"
-	sed 's/^/  /; s/ # SKIP/: /' "$skipped"
+	sed 's/^/  /; s/ *# SKIP */: /' "$skipped"
 fi
 if [ -n "$failed" ]; then
 	echo "failed:$failed"
