@@ -101,10 +101,11 @@ export class HostedModel {
 		return mine.queue.run(async () => {
 			for (let tries = 0; ; tries++) {
 				await this.#live();
-				mine.raw ??= await this.raw.session(fn.name, '{}');
 				try {
+					mine.raw ??= await this.raw.session(fn.name, '{}');
 					return await this.#execute(fn, mine.raw, call, inputs, outputs, keep, take);
-				} catch (error) {
+				} catch (thrown) {
+					const error = typed(thrown);
 					// Nothing of it lay on the lost device unless a tensor did.
 					const again = error instanceof DeviceLostError && tries === 0 && Object.values(inputs).every((input) => 'data' in input);
 					if (!again) throw error;

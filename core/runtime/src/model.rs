@@ -246,6 +246,14 @@ impl AIModel {
         Ok(Arc::new(AIModel { asset, options, unit, functions, entries, open, successor }))
     }
 
+    /// The error with its cause.
+    pub(crate) async fn explained(&self, error: Error) -> Error {
+        match &self.unit {
+            Unit::Cpu => error,
+            Unit::Gpu { device, .. } => device.explained(error).await,
+        }
+    }
+
     /// Whether the device was lost. Sessions fail from then on; see [`AIModel::rebuilt`].
     pub fn is_lost(&self) -> bool {
         matches!(&self.unit, Unit::Gpu { device, .. } if device.is_lost())

@@ -55,6 +55,18 @@ impl Turns {
     }
 }
 
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(callback: &js_sys::Function, milliseconds: f64);
+}
+
+/// Resolves after a time, or with `promise` when that is earlier.
+pub(crate) async fn within(promise: js_sys::Promise, time: Duration) {
+    let late = js_sys::Promise::new(&mut |resolve, _| set_timeout(&resolve, time.as_millis() as f64));
+    let _ = JsFuture::from(js_sys::Promise::race(&js_sys::Array::of2(&promise, &late))).await;
+}
+
 /// Resolves as a task of its own, after events that wait. Unlike a timer it is not slowed down in
 /// hidden tabs.
 async fn turn() {

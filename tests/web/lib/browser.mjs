@@ -4,7 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const BROWSERS = [
+/** Where Chromium may lie. */
+export const BROWSERS = [
 	'/usr/bin/chromium',
 	'/usr/bin/chromium-browser',
 	'/usr/bin/google-chrome',
@@ -34,10 +35,11 @@ async function chromium() {
 /**
  * Starts Chromium, the one in $CHROMIUM or the first that is found. Storage lies in memory; see `launchProfile`.
  * @param {string[]} [args] further flags
+ * @param {string[]} [without] flags that are left out
  */
-export async function launch(args = []) {
+export async function launch(args = [], without = []) {
 	const { chromium: type, executablePath } = await chromium();
-	return type.launch({ executablePath, args: [...FLAGS, ...args] });
+	return type.launch({ executablePath, args: [...FLAGS.filter((flag) => !without.includes(flag)), ...args] });
 }
 
 /**

@@ -14,6 +14,10 @@ use super::wgpu;
 use crate::error::Error;
 use crate::options::{ForcedKernel, SpecializationOptions};
 
+/// Longest time between a failure and the news that the device was lost.
+#[cfg(target_arch = "wasm32")]
+const LOSS_NEWS: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// An open device. Everything made on it keeps it alive.
 pub struct GpuDevice {
     pub(crate) device: wgpu::Device,
@@ -28,6 +32,8 @@ pub struct GpuDevice {
     trouble: Arc<Trouble>,
     #[cfg(not(target_arch = "wasm32"))]
     poller: std::sync::OnceLock<super::poller::Poller>,
+    #[cfg(target_arch = "wasm32")]
+    _listener: wgpu::Listener,
 }
 
 /// What an error scope will have caught; ready at once natively.
@@ -117,10 +123,12 @@ impl GpuDevice {
             on_loss.any.store(true, Ordering::Release);
         });
         let on_error = trouble.clone();
-        device.on_uncaptured_error(Arc::new(move |error| {
-            lock(&on_error.uncaught).get_or_insert_with(|| error.into());
+        let listener = device.on_uncaptured_error(Arc::new(move |error| {
+            lock(&on_error.uncaught).get_or_insert_with(|| Fault::from(error));
             on_error.any.store(true, Ordering::Release);
         }));
+        #[cfg(not(target_arch = "wasm32"))]
+        let () = listener;
         let (features, limits) = (device.features(), device.limits());
         let binding = limits.max_storage_buffer_binding_size;
         let caps = Caps {
@@ -149,7 +157,22 @@ impl GpuDevice {
             trouble,
             #[cfg(not(target_arch = "wasm32"))]
             poller: std::sync::OnceLock::new(),
+            #[cfg(target_arch = "wasm32")]
+            _listener: listener,
         })
+    }
+
+    /// The error with its cause: in a browser operations fail before the page hears that the device
+    /// was lost.
+    pub(crate) async fn explained(&self, error: Error) -> Error {
+        #[cfg(target_arch = "wasm32")]
+        if matches!(error, Error::Gpu { .. }) {
+            self.device.lost_within(LOSS_NEWS).await;
+            if let Some(message) = &*lock(&self.trouble.lost) {
+                return Error::DeviceLost(message.clone());
+            }
+        }
+        error
     }
 
     /// Whether the device was lost.

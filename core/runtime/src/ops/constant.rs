@@ -12,6 +12,9 @@ pub const MAX_EXPANDED_BYTES: usize = 1 << 30;
 
 /// Raw bytes of a constant; a splat's single element.
 pub fn bytes<'a>(asset: &'a Asset, data: &ConstantRef) -> Result<std::borrow::Cow<'a, [u8]>, Fault> {
+    if data.range.is_empty() {
+        return Ok(std::borrow::Cow::Borrowed(&[]));
+    }
     match asset.source().slice(data.range.clone()) {
         Some(bytes) => Ok(bytes.into()),
         // Not "unsupported": nothing else may take over while the source can still bring the bytes.

@@ -290,11 +290,14 @@ impl Session {
 
     /// Runs the function with the bound inputs and the session's states.
     pub async fn run(&mut self, wants: &[OutputWant]) -> Result<(), Error> {
-        match &mut self.execution {
-            Execution::Plan(runner) => runner.run(&mut self.shared, wants).await?,
-            Execution::Staged { .. } => self.run_stages(wants, false).await?,
+        let ran = match &mut self.execution {
+            Execution::Plan(runner) => runner.run(&mut self.shared, wants).await,
+            Execution::Staged { .. } => self.run_stages(wants, false).await,
+        };
+        match ran {
+            Ok(()) => self.shared.counters.runs += 1,
+            Err(error) => return Err(self.shared.model.explained(error).await),
         }
-        self.shared.counters.runs += 1;
         Ok(())
     }
 

@@ -26,7 +26,7 @@ const FEW_TILES: i64 = 64;
 
 /// Positions of a tile: the most that compute at most a quarter more than the fewest would.
 fn tile_positions(positions: i64) -> i64 {
-    let padded = |tile: i64| positions.max(1).checked_next_multiple_of(tile).unwrap_or(i64::MAX);
+    let padded = |tile: i64| ((positions.max(1) - 1) / tile + 1).saturating_mul(tile);
     let least = padded(POSITIONS[2]);
     POSITIONS.into_iter().find(|tile| padded(*tile) / 5 <= least / 4).unwrap_or(POSITIONS[0])
 }

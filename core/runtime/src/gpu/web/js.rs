@@ -44,6 +44,8 @@ extern "C" {
     pub fn lost(this: &JsDevice) -> Promise;
     #[wasm_bindgen(method, js_name = addEventListener)]
     pub fn add_event_listener(this: &JsDevice, kind: &str, listener: &JsValue);
+    #[wasm_bindgen(method, js_name = removeEventListener)]
+    pub fn remove_event_listener(this: &JsDevice, kind: &str, listener: &JsValue);
     #[wasm_bindgen(method, catch, js_name = createBuffer)]
     pub fn create_buffer(this: &JsDevice, descriptor: &Object) -> Result<JsBuffer, JsValue>;
     #[wasm_bindgen(method, js_name = createBindGroupLayout)]

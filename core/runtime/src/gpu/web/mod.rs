@@ -147,6 +147,20 @@ impl Error {
     }
 }
 
+const UNCAPTURED: &str = "uncapturederror";
+
+/// Hears of errors that no scope caught.
+pub struct Listener {
+    raw: JsDevice,
+    listener: Closure<dyn Fn(JsValue)>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.raw.remove_event_listener(UNCAPTURED, self.listener.as_ref());
+    }
+}
+
 /// An open error scope.
 pub struct ErrorScopeGuard<'a>(&'a JsDevice);
 
@@ -204,11 +218,18 @@ impl Device {
         });
     }
 
-    pub fn on_uncaptured_error(&self, callback: std::sync::Arc<dyn Fn(Error)>) {
+    /// Calls back as long as the result lives: the device may be the page's.
+    pub fn on_uncaptured_error(&self, callback: std::sync::Arc<dyn Fn(Error)>) -> Listener {
         let listener = Closure::<dyn Fn(JsValue)>::new(move |event: JsValue| {
             callback(Error::of(&get(&event, "error")));
         });
-        self.raw.add_event_listener("uncapturederror", &listener.into_js_value());
+        self.raw.add_event_listener(UNCAPTURED, listener.as_ref());
+        Listener { raw: self.raw.clone(), listener }
+    }
+
+    /// Waits until the device is known to be lost, at most so long.
+    pub async fn lost_within(&self, time: std::time::Duration) {
+        crate::turn::within(self.raw.lost(), time).await;
     }
 
     pub fn push_error_scope(&self, filter: ErrorFilter) -> ErrorScopeGuard<'_> {
