@@ -53,7 +53,7 @@ web:
 	@$(stage) web web/build.sh $(locked)
 
 demo: build web
-	@tests/setup/demo.sh $(programs)
+	@$(setup)/demo.sh serve $(programs)
 
 # In this order: what fails fast first, and the tests' closing line last.
 test:
@@ -78,6 +78,7 @@ programs:
 	@$(stage) build cargo build --release $(locked) --workspace --bins --tests
 
 web-test: programs
+	@$(stage) demo $(setup)/demo.sh build $(programs)
 	@$(stage) web-test tests/web/run.sh
 
 # Some tests import the default model's weights. Without a network they say that they are skipped.
