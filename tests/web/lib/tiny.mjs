@@ -1,7 +1,8 @@
-// A language model of random weights, small enough to generate a token at once on a software adapter.
+// Language models of random weights: one small enough to generate a token at once on a software adapter, and one whose
+// weights do not fit the memory that loading may take.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { program } from './pages.mjs';
@@ -11,6 +12,11 @@ const CONFIG = {
 	hidden_size: 64, intermediate_size: 96, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, head_dim: 16,
 	vocab_size: 98, max_position_embeddings: 512, tie_word_embeddings: false, attention_bias: false, mlp_bias: false,
 	rope_parameters: { rope_theta: 10000, rope_type: 'default' }, bos_token_id: 1, eos_token_id: 2, dtype: 'float32',
+};
+/** 135 million float16 weights, 270 MB. */
+const LARGE = {
+	...CONFIG, hidden_size: 576, intermediate_size: 1536, num_hidden_layers: 38, num_attention_heads: 9, num_key_value_heads: 3, head_dim: 64,
+	dtype: 'float16',
 };
 const SPECIAL = ['<unk>', '<s>', '</s>'];
 const TEMPLATE = '{% for message in messages %}{{ message.role }}: {{ message.content }}</s>{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}';
@@ -39,10 +45,10 @@ function* numbers() {
 	}
 }
 
-function weights() {
-	const { hidden_size: d, intermediate_size: ff, vocab_size: vocabulary, head_dim: head, num_attention_heads: heads, num_key_value_heads: kv } = CONFIG;
+function shapesOf(config) {
+	const { hidden_size: d, intermediate_size: ff, vocab_size: vocabulary, head_dim: head, num_attention_heads: heads, num_key_value_heads: kv } = config;
 	const shapes = { 'model.embed_tokens.weight': [vocabulary, d], 'lm_head.weight': [vocabulary, d], 'model.norm.weight': [d] };
-	for (let layer = 0; layer < CONFIG.num_hidden_layers; layer++) {
+	for (let layer = 0; layer < config.num_hidden_layers; layer++) {
 		const of = { q_proj: heads, k_proj: kv, v_proj: kv };
 		const at = `model.layers.${layer}`;
 		for (const [name, count] of Object.entries(of)) shapes[`${at}.self_attn.${name}.weight`] = [count * head, d];
@@ -50,42 +56,62 @@ function weights() {
 		Object.assign(shapes, { [`${at}.mlp.gate_proj.weight`]: [ff, d], [`${at}.mlp.up_proj.weight`]: [ff, d], [`${at}.mlp.down_proj.weight`]: [d, ff] });
 		for (const name of ['input_layernorm', 'post_attention_layernorm']) shapes[`${at}.${name}.weight`] = [d];
 	}
+	return shapes;
+}
+
+const count = (shape) => shape.reduce((a, b) => a * b);
+
+/** Writes `model.safetensors`. Weights of float16 are one random number of ±0.06 for each place of a tensor. */
+async function writeWeights(path, config) {
+	const half = config.dtype === 'float16';
 	const random = numbers();
-	const header = {};
-	const parts = [];
-	let end = 0;
-	for (const [name, shape] of Object.entries(shapes)) {
+	const values = (shape) => {
 		const norm = shape.length === 1;
-		const values = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => (norm ? 1 : 0.3) * (random.next().value + (norm ? 1.5 : 0)));
-		header[name] = { dtype: 'F32', shape, data_offsets: [end, end += values.byteLength] };
-		parts.push(Buffer.from(values.buffer));
-	}
+		if (half) return Uint16Array.from({ length: count(shape) }, (_, i) => (norm ? 0x3c00 : (0x2800 | (i * 40_503) & 0x83ff)));
+		return Float32Array.from({ length: count(shape) }, () => (norm ? 1 : 0.3) * (random.next().value + (norm ? 1.5 : 0)));
+	};
+	const shapes = Object.entries(shapesOf(config));
+	const header = {};
+	let end = 0;
+	for (const [name, shape] of shapes) header[name] = { dtype: half ? 'F16' : 'F32', shape, data_offsets: [end, end += count(shape) * (half ? 2 : 4)] };
 	let text = JSON.stringify(header);
 	text += ' '.repeat((8 - text.length % 8) % 8);
 	const length = Buffer.alloc(8);
 	length.writeBigUInt64LE(BigInt(text.length));
-	return Buffer.concat([length, Buffer.from(text), ...parts]);
+	const file = await open(path, 'w');
+	try {
+		await file.write(Buffer.concat([length, Buffer.from(text)]));
+		for (const [, shape] of shapes) await file.write(Buffer.from(values(shape).buffer));
+	} finally {
+		await file.close();
+	}
 }
 
+/** The small model; see `bundle`. */
+export const tinyBundle = async () => bundle(CONFIG, await mkdtemp(join(tmpdir(), 'coreai-tiny-')));
+
+/** The model of 270 MB, in a folder that is there; see `bundle`. */
+export const largeBundle = (folder) => bundle(LARGE, folder);
+
 /**
- * Makes the bundle with `coreai-build import`.
- * @returns {Promise<{folder: string, remove(): Promise<void>}>}
+ * Makes a bundle with `coreai-build import`.
+ * @returns {Promise<{folder: string, remove(): Promise<void>}>} the bundle; `remove` removes the folder that was given
  */
-export async function tinyBundle() {
+async function bundle(config, folder) {
 	const build = program('coreai-build');
 	if (!existsSync(build)) throw new Error(`${build} is not there; \`cargo build --release -p coreai-cli\` builds it`);
-	const folder = await mkdtemp(join(tmpdir(), 'coreai-tiny-'));
 	const source = join(folder, 'source');
 	await mkdir(source);
 	const special = { bos_token: '<s>', eos_token: '</s>', unk_token: '<unk>' };
 	const files = {
-		'config.json': CONFIG,
+		'config.json': config,
 		'tokenizer.json': tokenizer(),
 		'tokenizer_config.json': { ...special, chat_template: TEMPLATE, model_max_length: 512, tokenizer_class: 'PreTrainedTokenizerFast' },
 	};
 	for (const [name, value] of Object.entries(files)) await writeFile(join(source, name), JSON.stringify(value));
-	await writeFile(join(source, 'model.safetensors'), weights());
-	const done = spawnSync(build, ['import', source, '--offline', '--output', join(folder, 'tiny')], { encoding: 'utf8' });
+	await writeWeights(join(source, 'model.safetensors'), config);
+	const done = spawnSync(build, ['import', source, '--offline', '--output', join(folder, 'bundle')], { encoding: 'utf8' });
 	if (done.status !== 0) throw new Error(`coreai-build import: ${done.stderr}`);
-	return { folder: join(folder, 'tiny'), remove: () => rm(folder, { recursive: true, force: true }) };
+	await rm(source, { recursive: true });
+	return { folder: join(folder, 'bundle'), remove: () => rm(folder, { recursive: true, force: true }) };
 }
