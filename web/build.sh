@@ -25,8 +25,9 @@ module() {
 	[ "$sum" = "$(cat "$folder/.built" 2>/dev/null)" ] && return
 	rm -rf "$folder"
 	"$target/release/coreai-web-pack" "$built" "$folder"
+	# More levels take minutes and give nothing after the compiler's own.
 	wasm=$folder/coreai_web_bg.wasm
-	"$web/node_modules/.bin/wasm-opt" -O3 --enable-simd --enable-bulk-memory --enable-bulk-memory-opt --enable-sign-ext \
+	"$web/node_modules/.bin/wasm-opt" -O1 --enable-simd --enable-bulk-memory --enable-bulk-memory-opt --enable-sign-ext \
 		--enable-nontrapping-float-to-int --enable-mutable-globals --enable-reference-types --enable-multivalue \
 		"$wasm" -o "$wasm.small"
 	mv "$wasm.small" "$wasm"

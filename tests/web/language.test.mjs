@@ -17,7 +17,7 @@ const TASK_MS = 50;
 /** The most likely token must be the golden one where the two most likely logits are so far apart. */
 const MARGIN = 0.1;
 /** Seconds for SmolLM2 on the GPU unit; a software adapter takes seconds for a token. */
-const GPU_SECONDS = WHOLE_SET ? Infinity : 120;
+const GPU_SECONDS = WHOLE_SET ? Infinity : 60;
 /** Golden tokens that are computed with the prompt, in one step. */
 const WITH_PROMPT = 10;
 

@@ -145,7 +145,7 @@ impl Asset {
         let mut ranges = vec![];
         let mut at = 0;
         let end = self.source().len();
-        for constant in self.constant_ranges().into_iter().chain([end..end]) {
+        for constant in self.constant_ranges().into_iter().chain(std::iter::once(end..end)) {
             if at < constant.start {
                 ranges.push(at..constant.start);
             }

@@ -7,6 +7,8 @@
 //!
 //! Only the tables and the program are read; weights stay where they are, as byte ranges
 //! ([`ConstantRef`]) of the [`ByteSource`].
+// In a browser everything is on one thread.
+#![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
 
 mod asset;
 mod build;

@@ -1,5 +1,6 @@
 //! Runs Core AI `.aimodel` assets: graph, plan, and two compute units that execute it.
-
+// In a browser everything is on one thread.
+#![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
 // wgpu's types nest deeply, and futures over them have to be shown to be `Send`.
 #![recursion_limit = "256"]
 

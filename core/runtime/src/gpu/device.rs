@@ -71,6 +71,8 @@ impl From<wgpu::Error> for Fault {
 
 impl GpuDevice {
     /// Opens the adapter that `options` asks for.
+    // wgpu has more fields than the browser's bindings.
+    #[cfg_attr(target_arch = "wasm32", allow(clippy::needless_update))]
     pub async fn open(options: &SpecializationOptions) -> Result<Arc<GpuDevice>, Error> {
         let mut found = enumerate().await;
         let infos: Vec<AdapterInfo> = found.iter().map(|(_, info)| info.clone()).collect();
@@ -123,12 +125,14 @@ impl GpuDevice {
             on_loss.any.store(true, Ordering::Release);
         });
         let on_error = trouble.clone();
-        let listener = device.on_uncaptured_error(Arc::new(move |error| {
+        let hear = Arc::new(move |error| {
             lock(&on_error.uncaught).get_or_insert_with(|| Fault::from(error));
             on_error.any.store(true, Ordering::Release);
-        }));
+        });
         #[cfg(not(target_arch = "wasm32"))]
-        let () = listener;
+        device.on_uncaptured_error(hear);
+        #[cfg(target_arch = "wasm32")]
+        let listener = device.on_uncaptured_error(hear);
         let (features, limits) = (device.features(), device.limits());
         let binding = limits.max_storage_buffer_binding_size;
         let caps = Caps {
@@ -334,6 +338,7 @@ impl GpuDevice {
 }
 
 /// The adapter's own limits where kernels and buffers depend on them, WebGPU's least elsewhere.
+#[cfg_attr(target_arch = "wasm32", allow(clippy::needless_update))]
 fn required_limits(adapter: &wgpu::Limits, options: &SpecializationOptions) -> wgpu::Limits {
     let binding = adapter.max_storage_buffer_binding_size;
     wgpu::Limits {

@@ -1,8 +1,5 @@
 //! The GPU unit: the only folder that names wgpu, or on the web the browser's WebGPU.
 
-// GPU handles are not `Send` on wasm, where everything is on one thread.
-#![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
-
 mod adapters;
 mod buffers;
 mod constants;

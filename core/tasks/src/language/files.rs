@@ -11,6 +11,9 @@ const TOKENIZER_CAP: u64 = 256 << 20;
 /// Largest of the small JSON and template files that is read, in bytes.
 const SMALL_CAP: u64 = 4 << 20;
 
+/// The path of a file, and its bytes where there is such a file.
+pub type Found = (PathBuf, Option<Vec<u8>>);
+
 /// The only file that must be there.
 const TOKENIZER: &str = "tokenizer.json";
 
@@ -40,10 +43,9 @@ impl TokenizerFiles {
         })
     }
 
-    /// From the bytes of the files: `find` gives the path that errors name, and the bytes where there
-    /// is such a file.
+    /// From the bytes of the files that `find` gives by name. Errors name the path.
     pub fn from_bytes(
-        find: &mut dyn FnMut(&str) -> Result<(PathBuf, Option<Vec<u8>>), LanguageError>,
+        find: &mut dyn FnMut(&str) -> Result<Found, LanguageError>,
     ) -> Result<TokenizerFiles, LanguageError> {
         let tokenizer = match find(TOKENIZER)? {
             (_, Some(bytes)) => bytes,

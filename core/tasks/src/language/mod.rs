@@ -25,7 +25,7 @@ pub use chat::{ChatSession, GenerationOptions, StopReason, Turn};
 pub use decoder::{Cancel, Decoder, Rows};
 pub use error::LanguageError;
 pub use figures::{Figures, StepFigures, peak_host_bytes};
-pub use files::TokenizerFiles;
+pub use files::{Found, TokenizerFiles};
 pub use model::{LanguageModel, PREFILL_CHUNK};
 pub use sampler::{Sampler, SamplingOptions};
 pub use signature::Signature;
