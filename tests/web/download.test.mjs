@@ -169,6 +169,7 @@ describe('download', () => {
 		assert.match(error.message, /there is no main\.mlirb/);
 		for (const file of ['metadata.json', 'main.hash', 'main.mlirb']) at.server.faults.set(`/${name}.aimodel/${file}`, { html: true });
 		assert.equal((await load(page, `/${name}.aimodel`)).error.status, 404);
+		assert.deepEqual(await page.evaluate(() => window.stored()), [], 'a wrong address is not kept');
 	});
 
 	check('what does not fit main.hash is refused and not kept', async (page, name) => {

@@ -3,7 +3,7 @@ import { ChunkStore } from './chunks.js';
 import { AbortedError, NetworkError, StorageQuotaError } from './errors.js';
 import type { Folder, LargeFile } from './folder.js';
 import { hex, sha256 } from './hash.js';
-import { CHUNK_BYTES, chunkName, type Manifest, readManifest, type StoredFile, writeManifest } from './manifest.js';
+import { CHUNK_BYTES, chunkName, type Manifest, readManifest, storedBytes, type StoredFile, writeManifest } from './manifest.js';
 import type { ProgressMeter } from './progress.js';
 import type { CoreModule } from './raw.js';
 import { RemoteFile } from './remote-file.js';
@@ -182,7 +182,9 @@ export class RemoteFolder implements Folder {
 
 	async settle(): Promise<void> {
 		await Promise.all(this.#files.map((file) => file.settle()));
-		await this.#save(true).catch(() => {});
+		// Where nothing came, such as of a wrong address, nothing is kept.
+		const kept = storedBytes(this.#manifest) > 0 ? this.#save(true) : this.#store?.remove(this.#place);
+		await kept?.catch(() => {});
 		this.#release();
 		this.#release = () => {};
 	}
