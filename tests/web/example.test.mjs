@@ -1,11 +1,12 @@
 // The tarball of `make web` as a user installs it: the example installs it, is built with Vite, and runs in the browser.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { browserOrReason } from './lib/browser.mjs';
 import { serve } from './lib/server.mjs';
 
@@ -59,6 +60,15 @@ test('the packed package has both modules and its types', (t) => {
 	const installed = join(folder, 'example/node_modules/coreai-web');
 	for (const file of ['wasm/core/coreai_web_bg.wasm', 'wasm/language/coreai_web_bg.wasm', 'dist/index.d.ts', 'dist/worker.js']) {
 		assert.ok(existsSync(join(installed, file)), `${file} is missing`);
+	}
+});
+
+test('the modules are small', (t) => {
+	if (reason) return t.skip(reason);
+	for (const [name, limit] of [['core', 1.5e6], ['language', 3e6]]) {
+		const bytes = gzipSync(readFileSync(join(PACKAGE, 'wasm', name, 'coreai_web_bg.wasm')), { level: 9 }).length;
+		t.diagnostic(`${name}: ${bytes} bytes compressed`);
+		assert.ok(bytes <= limit, `${name} has ${bytes} bytes compressed, at most ${limit} are allowed`);
 	}
 });
 

@@ -163,6 +163,42 @@ describe('too little memory', () => {
 	});
 });
 
+describe('what has no room or no form', () => {
+	check('states on the CPU unit that no memory holds; the model goes on', async (run) => {
+		const found = await run(async ({ load, failure, plain }, DECODER) => {
+			const model = await load(DECODER, { computeUnit: 'cpu' });
+			const fn = model.function('main');
+			const large = [2, 1, 1, 2 ** 28, 16];
+			const states = await fn.createStates({ keyCache: [2, 1, 1, 4, 16], valueCache: [2, 1, 1, 4, 16] });
+			const errors = [
+				await failure(() => fn.createStates({ keyCache: large, valueCache: large })),
+				await failure(() => states.resize('keyCache', large)),
+			];
+			const results = await fn.run({ input_ids: { data: [1, 2], shape: [1, 2] }, position_ids: { data: [0, 1], shape: [1, 2] } }, { states });
+			return { errors, results: plain(results) };
+		}, DECODER);
+		for (const { name, code } of found.errors) assert.deepEqual([name, code], ['OutOfMemoryError', 'out_of_memory']);
+		assert.deepEqual(found.results.logits.shape, [1, 2, 64]);
+	});
+
+	check('64-bit results are not left on the GPU', async (run) => {
+		const found = await run(async ({ load, inputs, failure }, WIDE) => {
+			const fn = (await load(WIDE)).function('main');
+			const results = await fn.run(inputs(fn));
+			const wide = Object.entries(results).filter(([, { dtype }]) => /64$/.test(dtype)).map(([name]) => name);
+			return { wide, error: await failure(() => fn.runOnDevice(inputs(fn), { outputs: wide.slice(0, 1) })) };
+		}, 'staged-wide-types/model.aimodel');
+		assert.ok(found.wide.length > 0);
+		assert.deepEqual([found.error.name, found.error.code], ['UnsupportedError', 'unsupported']);
+		assert.match(found.error.message, new RegExp(found.wide[0]));
+	});
+
+	check('addresses with broken escapes are errors with a code', async (run) => {
+		const error = await run(({ load, failure }) => failure(() => load('/100%/m.aimodel')));
+		assert.deepEqual([error.name, error.code], ['NetworkError', 'network'], error.message);
+	});
+});
+
 describe('a lost device', () => {
 	check('functions without states run again, during and after', async (run) => {
 		const found = await run(async ({ load, inputs, plain, countedDevice }, GRU) => {
@@ -204,11 +240,15 @@ describe('a lost device', () => {
 			await device.lost;
 			errors.push(await failure(() => kept.add_1.read()), await failure(() => gru.run({ ...inputs(gru), h: kept.add_1 })));
 			const again = plain(await gru.run(inputs(gru)));
-			return { before, after, errors, again: again.add_1.shape };
+			// The model is on another device now, the tensor is not.
+			errors.push(await failure(() => kept.add_1.read()), await failure(() => gru.run({ ...inputs(gru), h: kept.add_1 })));
+			const last = plain(await gru.run(inputs(gru)));
+			return { before, after, errors, again: again.add_1, last: last.add_1 };
 		}, { RING, GRU });
 		for (const { name, code } of found.errors) assert.deepEqual([name, code], ['DeviceLostError', 'device_lost']);
 		assert.deepEqual(found.after, found.before);
-		assert.deepEqual(found.again, [1, 8, 6, 7]);
+		assert.deepEqual(found.again.shape, [1, 8, 6, 7]);
+		assert.deepEqual(found.last, found.again);
 	});
 });
 

@@ -24,12 +24,23 @@ function greet(worker: Worker): { host: Host; fail(error: CoreAIError): void } {
 	return { host, fail };
 }
 
+/** The ready-made worker. Where this package comes from another origin, a script of this one imports it. */
+function ready(): Worker {
+	try {
+		// This form is what bundlers look for.
+		return new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+	} catch {
+		const file = 'worker.js';
+		const code = `import ${JSON.stringify(new URL(file, import.meta.url).href)};`;
+		return new Worker(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })), { type: 'module' });
+	}
+}
+
 /** The host of this page, of the given worker, or of a new one. */
 export function connection(worker: boolean | Worker | undefined): Connection {
 	if (!worker) return { host: (local ??= new LocalHost()), end: () => {} };
 	if (worker === true) {
-		// This form is what bundlers look for.
-		const own = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+		const own = ready();
 		const { host, fail } = greet(own);
 		const end = () => {
 			own.terminate();

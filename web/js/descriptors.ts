@@ -37,6 +37,6 @@ export interface AdapterInfo {
 export interface MemoryUse {
 	/** Bytes of the wasm module's memory. All models of a page, or of a worker, share it; it never shrinks. */
 	wasmBytes: number;
-	/** Bytes on the device of this model. */
+	/** Bytes on the device, of all models that share it: those of a page or a worker that were not given their own. */
 	device: { weights: number; states: number; activations: number; other: number };
 }

@@ -1,4 +1,4 @@
-import { InputError } from './errors.js';
+import { CoreAIError, InputError } from './errors.js';
 
 /** Element types of ports, by their usual names. */
 export type DType =
@@ -179,6 +179,9 @@ export function decode(dtype: DType, bytes: Uint8Array): TensorData {
 	return view(PLAIN[dtype] ?? Uint8Array);
 }
 
+/** Whether elements have a form on the GPU: one 32-bit word. */
+export const isWord = (dtype: DType): boolean => ['float16', 'bfloat16', 'float32', 'int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'bool'].includes(dtype);
+
 /** Values of a device buffer: one 32-bit word per element, floats as float32, integers and bools as int32 or uint32. */
 export function decodeWords(dtype: DType, words: ArrayBuffer): TensorData {
 	switch (dtype) {
@@ -197,7 +200,9 @@ export function decodeWords(dtype: DType, words: ArrayBuffer): TensorData {
 			return Uint8Array.from(new Uint32Array(words));
 		case 'uint16':
 			return Uint16Array.from(new Uint32Array(words));
-		default:
+		case 'uint32':
 			return new Uint32Array(words);
+		default:
+			throw new CoreAIError('internal', `${dtype} has no form on the GPU`);
 	}
 }

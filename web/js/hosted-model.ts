@@ -1,8 +1,8 @@
 import { check } from './abort.js';
 import type { FunctionDescriptor, Port } from './descriptors.js';
-import { decode, encode } from './dtype.js';
+import { decode, encode, isWord } from './dtype.js';
 import type { Engine } from './engine.js';
-import { AbortedError, CoreAIError, DeviceLostError, InputError, typed } from './errors.js';
+import { AbortedError, CoreAIError, DeviceLostError, InputError, typed, UnsupportedError } from './errors.js';
 import type { Call, HostInput, RunRequest, TensorParts } from './host.js';
 import type { LoadedParts } from './loader.js';
 import { Queue } from './queue.js';
@@ -23,6 +23,8 @@ export interface HostedTensor {
 	port: Port;
 	shape: number[];
 	model: HostedModel;
+	/** Where the buffer lies; a model that was rebuilt has another. */
+	device: GPUDevice;
 }
 
 /** Runs a job that `signal` can end through a canceller. */
@@ -50,6 +52,8 @@ export class HostedModel {
 	#raw: RawModel;
 	#recovering: Promise<void> | null = null;
 	#chat: { queue: Queue; raw?: RawChat } = { queue: new Queue() };
+	/** Sessions with states of their own are made one after the other; disposing waits for them. */
+	readonly #making = { queue: new Queue() };
 	#disposed = false;
 
 	constructor(readonly engine: Engine, parts: LoadedParts) {
@@ -73,11 +77,13 @@ export class HostedModel {
 	}
 
 	/** A session with states of its own. */
-	async states(name: string, shapes: Record<string, number[]>): Promise<HostedSession> {
+	states(name: string, shapes: Record<string, number[]>): Promise<HostedSession> {
 		const fn = this.descriptor(name);
-		await this.#live();
-		const raw = await this.raw.session(name, JSON.stringify(shapes));
-		return { fn, raw, queue: new Queue(), model: this };
+		return this.#making.queue.run(async () => {
+			await this.#live();
+			const raw = await this.raw.session(name, JSON.stringify(shapes));
+			return { fn, raw, queue: new Queue(), model: this };
+		});
 	}
 
 	/**
@@ -87,6 +93,10 @@ export class HostedModel {
 	async run<T>(request: RunRequest, call: Call, inputs: Record<string, Given>, states: HostedSession | undefined, keep: boolean, take: Take<T>): Promise<Record<string, T>> {
 		const fn = this.descriptor(request.fn);
 		const outputs = this.#outputs(fn, request.outputs);
+		const wide = keep && outputs.find((port) => !isWord(port.dtype));
+		if (wide) {
+			throw new UnsupportedError('unsupported', `output "${wide.name}" is ${wide.dtype}, which has no form on the GPU; use run, or name other outputs`);
+		}
 		const missing = fn.inputs.filter((port) => !Object.hasOwn(inputs, port.name));
 		if (missing.length) {
 			throw new InputError('input', `function "${fn.name}" needs ${missing.map((port) => `"${port.name}"`).join(', ')}, which was not given`);

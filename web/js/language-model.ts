@@ -29,9 +29,7 @@ class Answer implements ChatStream {
 	#ended = false;
 
 	constructor(begin: (emit: (part: ChatPart) => void, left: AbortSignal) => Promise<Turn>) {
-		const text: string[] = [];
 		const emit = (part: ChatPart) => {
-			text.push(part.text);
 			this.#parts.push(part);
 			this.#more();
 		};

@@ -46,8 +46,12 @@ export class LocalFolder implements Folder {
 	}
 
 	async #bytes(path: string, blob: Blob): Promise<Uint8Array> {
+		return new Uint8Array(await this.#readable(path, blob.arrayBuffer()));
+	}
+
+	async #readable<T>(path: string, work: Promise<T>): Promise<T> {
 		try {
-			return new Uint8Array(await blob.arrayBuffer());
+			return await work;
 		} catch (error) {
 			throw new AssetError('asset.source', `${this.name}/${path} cannot be read (${String(error)}); it may have changed, so choose it again`, { cause: error });
 		}
@@ -55,6 +59,6 @@ export class LocalFolder implements Folder {
 
 	async #blob(path: string): Promise<Blob | null> {
 		const found = Object.hasOwn(this.files, path) ? this.files[path]! : null;
-		return found && ('getFile' in found ? found.getFile() : found);
+		return found && ('getFile' in found ? this.#readable(path, found.getFile()) : found);
 	}
 }

@@ -86,14 +86,15 @@ export class LocalHost implements Host {
 		return this.#run(request, call, true, async (raw, port) => {
 			const shape = Array.from(raw.outputShape(port.name));
 			const buffer = await raw.takeBuffer(port.name);
-			return { tensor: this.#keep({ buffer, port, shape, model }), dtype: port.dtype, shape, buffer };
+			return { tensor: this.#keep({ buffer, port, shape, model, device: model.raw.device()! }), dtype: port.dtype, shape, buffer };
 		});
 	}
 
 	async readTensor(id: number): Promise<TensorParts> {
-		const { buffer, port, shape, model } = this.#tensor(id);
-		const device = model.raw.device();
-		if (!device || model.raw.isLost()) throw new DeviceLostError('device_lost', 'the device of this tensor was lost; run the function again');
+		const { buffer, port, shape, model, device } = this.#tensor(id);
+		if (device !== model.raw.device() || model.raw.isLost()) {
+			throw new DeviceLostError('device_lost', 'the device of this tensor was lost; run the function again');
+		}
 		const staging = device.createBuffer({ size: buffer.size, usage: MAP_READ | COPY_DST });
 		try {
 			const encoder = device.createCommandEncoder();
@@ -176,9 +177,12 @@ export class LocalHost implements Host {
 		const inputs: Record<string, Given> = {};
 		for (const [name, input] of Object.entries(request.inputs)) {
 			inputs[name] = 'tensor' in input ? this.#tensor(input.tensor) : input;
-			if ('tensor' in input && this.#tensor(input.tensor).model.raw.isLost()) {
+			if (!('tensor' in input)) continue;
+			const { device, model: origin } = this.#tensor(input.tensor);
+			if (device !== origin.raw.device() || origin.raw.isLost()) {
 				throw new DeviceLostError('device_lost', `input "${name}": the device of this tensor was lost; compute it again`);
 			}
+			if (device !== model.raw.device()) throw new InputError('input', `input "${name}" lies on another device than the model; read() it first`);
 		}
 		let states: HostedSession | undefined;
 		if (request.states !== undefined) {

@@ -60,7 +60,8 @@ export async function readManifest(store: Store, folder: string): Promise<Manife
 	if (!bytes) return null;
 	try {
 		const found = JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
-		return found.version === 1 && typeof found.files === 'object' ? found : null;
+		const whole = (file: StoredFile | null) => file && Number.isSafeInteger(file.size) && Array.isArray(file.chunks) && file.parts && typeof file.parts === 'object';
+		return found.version === 1 && found.files && Object.values(found.files).every(whole) ? found : null;
 	} catch {
 		return null;
 	}

@@ -93,7 +93,8 @@ export class AIModel {
 	}
 
 	/**
-	 * Loads a model. Resolves when every byte is here and checked against the asset's hash.
+	 * Loads a model. Resolves when every byte of a download is here and checked against the asset's hash. Local files are
+	 * read as they are.
 	 * @throws NetworkError, IntegrityError, AssetError, UnsupportedError, OutOfMemoryError, StorageQuotaError, AbortedError …
 	 */
 	static async load(source: ModelSource, options: LoadOptions = {}): Promise<AIModel> {

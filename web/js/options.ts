@@ -1,5 +1,5 @@
 import { connection, type Connection } from './connection.js';
-import { InputError } from './errors.js';
+import { InputError, typed } from './errors.js';
 import type { Loaded, LoadRequest } from './host.js';
 import type { LoadProgress } from './progress.js';
 import { type ModelSource, plainSource } from './source.js';
@@ -37,16 +37,17 @@ export interface LoadOptions {
 export async function loadWith(source: ModelSource, options: LoadOptions, language?: LoadRequest['language']): Promise<{ loaded: Loaded; connection: Connection }> {
 	const { onProgress, signal, device, computeUnit, precision, rules, strict, allowSoftwareAdapter, worker, storage = 'prefer', requestInit } = options;
 	if (worker && device) throw new InputError('input', 'a device of the page cannot be used in a worker; load without worker, or without device');
-	const request: LoadRequest = {
-		source: await plainSource(source, requestInit),
-		storage, device, language,
-		options: { computeUnit, precision, rules, strict, allowSoftwareAdapter },
-	};
-	const used = connection(worker);
+	let used: Connection | undefined;
 	try {
+		const request: LoadRequest = {
+			source: await plainSource(source, requestInit),
+			storage, device, language,
+			options: { computeUnit, precision, rules, strict, allowSoftwareAdapter },
+		};
+		used = connection(worker);
 		return { loaded: await used.host.load(request, { signal, emit: onProgress && ((progress) => onProgress(progress)) }), connection: used };
 	} catch (error) {
-		used.end();
-		throw error;
+		used?.end();
+		throw typed(error);
 	}
 }

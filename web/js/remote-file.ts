@@ -46,6 +46,8 @@ export class RemoteFile implements ByteReader {
 	/** Chunks that a server without ranges has yet to send. */
 	readonly #awaited = new Map<number, { promise: Promise<void>; resolve: () => void; reject: (error: unknown) => void }>();
 	readonly #counted = new Set<number>();
+	/** Ends what is under way when loading is over. */
+	readonly #end = new AbortController();
 	#signal: AbortSignal | undefined;
 	#first: Response | undefined;
 	#download: Promise<void> | undefined;
@@ -60,7 +62,7 @@ export class RemoteFile implements ByteReader {
 		this.#parts = parts;
 		this.#record = parts.chunks.record;
 		this.length = this.#record.size;
-		this.#signal = parts.signal;
+		this.#signal = parts.signal ? AbortSignal.any([parts.signal, this.#end.signal]) : this.#end.signal;
 		this.#first = parts.first;
 	}
 
@@ -108,8 +110,9 @@ export class RemoteFile implements ByteReader {
 		return new Promise((_, reject) => void this.#download?.catch(reject));
 	}
 
-	/** Waits until nothing is under way, and parts that arrived are stored. Later reads are not aborted by the signal. */
+	/** Ends what is under way, and waits until parts that arrived are stored. Later reads are not aborted by the signal. */
 	async settle(): Promise<void> {
+		this.#end.abort();
 		this.#reader = Infinity;
 		this.#moved();
 		await Promise.allSettled([...this.#pending.values(), this.#download]);

@@ -25,9 +25,19 @@ export interface RemoteOptions {
 	signal?: AbortSignal;
 }
 
-/** Folder in the store of a model. */
+/** Folder in the store of a model. What is asked for in the query, such as a signature, does not count. */
 export async function storeFolder(url: string): Promise<string> {
-	return hex(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(url)))).slice(0, 32);
+	const { origin, pathname } = new URL(url);
+	return hex(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(origin + pathname)))).slice(0, 32);
+}
+
+/** A part of a path without its escapes, as far as they are right. */
+function readable(part: string): string {
+	try {
+		return decodeURIComponent(part);
+	} catch {
+		return part;
+	}
 }
 
 /** Waits for a lock by name; the result lets go. Without Web Locks there is none. */
@@ -64,7 +74,7 @@ export class RemoteFolder implements Folder {
 	private constructor(url: string, options: RemoteOptions) {
 		this.#base = new URL(url);
 		this.#options = options;
-		const parts = this.#base.pathname.split('/').filter(Boolean).map(decodeURIComponent);
+		const parts = this.#base.pathname.split('/').filter(Boolean).map(readable);
 		const last = parts.at(-1) ?? '';
 		this.file = last.endsWith('.mlirb') ? last : undefined;
 		if (!this.file && !this.#base.pathname.endsWith('/')) this.#base.pathname += '/';
@@ -86,7 +96,7 @@ export class RemoteFolder implements Folder {
 		folder.#store = store;
 		folder.#place = await storeFolder(url);
 		folder.#release = await lock(`coreai-web:${folder.#place}`, options.signal);
-		const known = await readManifest(store, folder.#place);
+		const known = await readManifest(store, folder.#place).catch(() => null);
 		if (known) folder.#manifest = { ...known, lastUsed: Date.now() };
 		folder.#known = known !== null;
 		return folder;

@@ -22,12 +22,33 @@ export const unreachable = (error: unknown): error is NetworkError => error inst
 export const passing = (error: unknown): error is NetworkError =>
 	error instanceof NetworkError && (error.status === null || error.status >= 500 || [408, 425, 429].includes(error.status));
 
+/** Milliseconds without an answer, or without a byte of it, after which a connection counts as broken. */
+const SILENCE_MS = 30_000;
+
+/** Rejects when nothing is heard for too long. */
+async function heard<T>(work: Promise<T>, give?: () => void): Promise<T> {
+	let timer: ReturnType<typeof setTimeout> | undefined;
+	const silence = new Promise<never>((_, reject) => {
+		timer = setTimeout(() => {
+			reject(new Error(`silence for ${SILENCE_MS / 1000} s`));
+			give?.();
+		}, SILENCE_MS);
+	});
+	try {
+		return await Promise.race([work, silence]);
+	} finally {
+		clearTimeout(timer);
+	}
+}
+
 /** One request. Missing files are answers; other statuses from 400 on are errors. */
 export async function ask(url: string, init: RequestInit, signal?: AbortSignal): Promise<Response> {
 	check(signal);
 	let response: Response;
+	const silent = new AbortController();
 	try {
-		response = await fetch(url, { ...init, signal });
+		const both = signal ? AbortSignal.any([signal, silent.signal]) : silent.signal;
+		response = await heard(fetch(url, { ...init, signal: both }), () => silent.abort());
 	} catch (error) {
 		check(signal);
 		const reason = error instanceof Error ? error.message : String(error);
@@ -91,7 +112,7 @@ export async function* pieces(url: string, response: Response, signal?: AbortSig
 	if (!reader) return;
 	try {
 		for (;;) {
-			const { done, value } = await abortable(reader.read(), signal);
+			const { done, value } = await abortable(heard(reader.read()), signal);
 			if (done) return;
 			yield value;
 		}

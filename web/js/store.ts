@@ -31,8 +31,8 @@ async function directory(name: string, create: boolean): Promise<FileSystemDirec
 
 const opfs: Store = {
 	async read(folder, name) {
-		const handle = await directory(folder, false);
 		try {
+			const handle = await directory(folder, false);
 			const file = await (await handle?.getFileHandle(name))?.getFile();
 			return file ? new Uint8Array(await file.arrayBuffer()) : null;
 		} catch {

@@ -15,11 +15,3 @@ mod model;
 mod options;
 mod session;
 mod source;
-
-use wasm_bindgen::prelude::*;
-
-/// Bytes of the module's memory, which never shrinks.
-#[wasm_bindgen(js_name = memoryBytes)]
-pub fn memory_bytes() -> f64 {
-    (core::arch::wasm32::memory_size::<0>() * 65_536) as f64
-}

@@ -163,9 +163,13 @@ async fn shared(options: &SpecializationOptions) -> Result<Arc<GpuDevice>, Error
         return Ok(found);
     }
     let device = GpuDevice::open(options).await?;
+    // Another model may have opened one meanwhile.
+    if let Some(found) = SHARED.with_borrow(|list| list.iter().find_map(usable)) {
+        return Ok(found);
+    }
     SHARED.with_borrow_mut(|list| {
         list.retain(|(_, device)| device.strong_count() > 0);
-        list.push((key, Arc::downgrade(&device)));
+        list.push((key.clone(), Arc::downgrade(&device)));
     });
     Ok(device)
 }

@@ -106,8 +106,10 @@ impl Session {
             let output = self.output(name)?;
             wants.push(if keep { OutputWant::kept(output) } else { OutputWant::all(output) });
         }
+        let ran = self.inner.run(&wants).await.map_err(|e| self.thrown.or_of(e));
+        // Not before: whoever cancels may do so before the first step.
         self.inner.cancel_flag().store(false, Ordering::Relaxed);
-        self.inner.run(&wants).await.map_err(|e| self.thrown.or_of(e))
+        ran
     }
 
     /// Extents of an output of the last run.

@@ -18,6 +18,15 @@ const kindOfMetadata = (metadata: unknown): Kind => {
 
 const lastPart = (path: string) => path.replace(/\/+$/, '').split('/').at(-1) ?? path;
 
+/** A path without its escapes, as far as they are right. */
+export function readable(path: string): string {
+	try {
+		return decodeURIComponent(path);
+	} catch {
+		return path;
+	}
+}
+
 /** Name of a model for people: its folder without the ending. */
 export function nameOf(path: string): string {
 	const part = lastPart(path);
@@ -33,7 +42,7 @@ export async function choiceOfUrl(text: string, signal: AbortSignal): Promise<Ch
 		throw new PageError('source', `“${text}” is not an address`);
 	}
 	if (!/^https?:$/.test(url.protocol)) throw new PageError('source', `“${url.protocol}” addresses cannot be fetched, only http and https`);
-	const name = nameOf(decodeURIComponent(url.pathname)) || url.host;
+	const name = nameOf(readable(url.pathname)) || url.host;
 	if (/\.(mlirb|aimodel)\/?$/.test(url.pathname)) return { source: url.href, name, kind: 'functions' };
 	const metadata = new URL(url);
 	metadata.pathname = `${url.pathname.replace(/\/$/, '')}/metadata.json`;

@@ -3,7 +3,7 @@ import { element } from './element';
 import { icon } from './icon';
 import { problemPanel } from './problem';
 import { ago, bytes } from './quantity';
-import { nameOf } from './source';
+import { nameOf, readable } from './source';
 
 /** The models that this browser keeps, each with a button that deletes it. */
 export class StoredView {
@@ -43,7 +43,7 @@ export class StoredView {
 	}
 
 	private row({ url, bytes: size, complete, lastUsed }: StoredModel): HTMLElement {
-		const name = nameOf(decodeURIComponent(new URL(url, document.baseURI).pathname));
+		const name = nameOf(readable(new URL(url, document.baseURI).pathname));
 		const state = complete ? '' : ' · incomplete, goes on where it stopped';
 		return element(
 			'li',

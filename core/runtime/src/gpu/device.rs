@@ -101,7 +101,7 @@ impl GpuDevice {
         pollster::block_on(Self::open(options))
     }
 
-    /// Takes a device that the caller made. Its features and limits are used as they are. The
+    /// Takes a device that the caller made. Its features and limits are used as they are. Natively the
     /// device's callbacks for loss and for uncaptured errors are replaced.
     pub fn from_existing(
         device: wgpu::Device,
@@ -252,7 +252,7 @@ impl GpuDevice {
                 limit: 0,
                 advice: format!(
                     "the driver refused while {} bytes are in use ({context}); take a smaller context or a \
-                     more compressed model, or run `--compute-unit cpu`",
+                     more compressed model, or the CPU unit",
                     self.device_bytes().total()
                 ),
             },

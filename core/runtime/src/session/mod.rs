@@ -278,7 +278,13 @@ impl Session {
         match &self.execution {
             Execution::Plan(runner) => runner.take_output(device, output).await,
             Execution::Staged { results, .. } => {
-                let words = results.get(output).map_or(&[][..], |r| &r.words);
+                let found = results.get(output).and_then(|r| Some((r.array.as_ref()?, &r.words)));
+                let words = found.filter(|(array, words)| count(&array.shape) == words.len() as u64);
+                let Some((_, words)) = words else {
+                    let reason =
+                        "has no form of one word per element, or is not an output of the last run".into();
+                    return Err(Error::Input { name: output.to_string(), reason });
+                };
                 device
                     .foreign(words.len() as u64 * 4, |buffer| {
                         device.write(buffer, 0, bytemuck::cast_slice(words));

@@ -84,8 +84,7 @@ impl Session {
             States::Gpu(list) => list[state].grow(&wide(&old), &wide(&new)).await.map(|s| list[state] = s),
             States::Cpu(list) => {
                 let elements = words::unpack(&storage, &list[state], count(&old) as usize);
-                list[state] = words::pack(&storage, &recut(&elements, &old, &new));
-                Ok(())
+                recut(&elements, &old, &new).map(|grown| list[state] = words::pack(&storage, &grown))
             }
         };
         if let Err(e) = grown {
@@ -163,8 +162,8 @@ pub(super) fn state_shape(port: &Port, given: Option<&[usize]>) -> Result<Vec<us
 }
 
 /// Copies the common part of two shapes.
-fn recut(from: &[u32], old: &[usize], new: &[usize]) -> Vec<u32> {
-    let mut out = vec![0u32; count(new) as usize];
+fn recut(from: &[u32], old: &[usize], new: &[usize]) -> Result<Vec<u32>, Error> {
+    let mut out = zeros(&Storage::Word, new)?;
     let row = old.last().copied().unwrap_or(1).min(new.last().copied().unwrap_or(1));
     let rows: usize =
         old.iter().rev().skip(1).zip(new.iter().rev().skip(1)).map(|(a, b)| *a.min(b)).product();
@@ -182,5 +181,5 @@ fn recut(from: &[u32], old: &[usize], new: &[usize]) -> Vec<u32> {
         }
         out[at_new..at_new + row].copy_from_slice(&from[at_old..at_old + row]);
     }
-    out
+    Ok(out)
 }

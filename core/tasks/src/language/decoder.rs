@@ -262,6 +262,7 @@ impl Decoder {
     /// Keeps the first `length` tokens. States without positions start again from zero.
     pub async fn rewind(&mut self, length: usize) -> Result<(), LanguageError> {
         if self.stale || (length < self.cached.len() && !self.signature.rewinds) {
+            self.model = self.model.rebuilt().await?;
             self.session = open(&self.model, &self.signature, self.capacity).await?;
             self.cancel.attach(self.session.cancel_flag());
             self.cached.clear();
