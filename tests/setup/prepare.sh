@@ -108,13 +108,11 @@ browser() {
 			"apt-get update && apt-get install -y --no-install-recommends chromium" >/dev/null 2>&1 ||
 			say "chromium could not be installed"
 	fi
-	for folder in tint web; do
-		(
-			cd "$(dirname "$0")/../$folder"
-			[ node_modules/.package-lock.json -nt package-lock.json ] ||
-				npm ci --no-audit --no-fund --silent || say "npm ci failed in tests/$folder"
-		)
-	done
+	(
+		cd "$(dirname "$0")/../web"
+		[ node_modules/.package-lock.json -nt package-lock.json ] ||
+			npm ci --no-audit --no-fund --silent || say "npm ci failed in tests/web"
+	)
 }
 
 [ "$(uname -s)" = Linux ] && {

@@ -2,22 +2,11 @@
 //   node check.mjs FOLDER    1 if a file fails
 //   node check.mjs --probe   2 if there is no browser with WebGPU
 // The browser is $CHROMIUM, or the first that is found.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
+import { launch } from '../web/lib/browser.mjs';
 
-const BROWSERS = [
-	'/usr/bin/chromium',
-	'/usr/bin/chromium-browser',
-	'/usr/bin/google-chrome',
-	'/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
-];
-const FLAGS = [
-	'--headless=new', '--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--no-first-run',
-	'--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-quic',
-	// A software adapter takes long for a large pipeline; the watchdog would take that for a hang.
-	'--disable-gpu-watchdog',
-];
 // Files compiled at once.
 const BATCH = 32;
 // Sources of a kernel of which pipelines are made: a software adapter takes 0.2 s for a small one.
@@ -66,17 +55,6 @@ class Stop extends Error {
 }
 const missing = (what) => new Stop(2, `skipped: ${what}`);
 
-async function launch() {
-	const executablePath = process.env.CHROMIUM || BROWSERS.find(existsSync);
-	if (!executablePath) throw missing('no chromium');
-	const { chromium } = await import('playwright-core').catch((e) => {
-		throw missing(e.message.split('\n')[0]);
-	});
-	return chromium.launch({ executablePath, args: FLAGS }).catch((e) => {
-		throw missing(`${executablePath} does not start: ${e.message.split('\n')[0]}`);
-	});
-}
-
 async function check(page, folder, { name, features }) {
 	const files = readdirSync(folder).filter((file) => file.endsWith('.wgsl')).sort();
 	if (!files.length) throw new Stop(1, `no .wgsl files in ${folder}`);
@@ -116,7 +94,9 @@ if (!what) {
 }
 let browser, server, late;
 try {
-	browser = await launch();
+	browser = await launch().catch((e) => {
+		throw missing(e.message.split('\n')[0]);
+	});
 	// WebGPU wants a secure context, which 127.0.0.1 is.
 	server = createServer((_, answer) => answer.setHeader('content-type', 'text/html').end('<!doctype html>'));
 	await new Promise((listening) => server.listen(0, '127.0.0.1', listening));

@@ -11,7 +11,7 @@ skip() {
 }
 
 command -v node >/dev/null || skip "no node"
-[ -d "$here/node_modules/playwright-core" ] || skip "no playwright-core, npm ci in tests/tint installs it"
+[ -d "$here/../web/node_modules/playwright-core" ] || skip "no playwright-core, npm ci in tests/web installs it"
 node "$here/check.mjs" --probe || {
 	status=$?
 	[ $status -eq 2 ] && exit 0

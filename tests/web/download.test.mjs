@@ -67,6 +67,16 @@ describe('download', () => {
 		assert.equal(result.last.fromStorage, SIZE);
 	});
 
+	check('another signature in the query finds what is stored', async (page, name) => {
+		const bytes = noise(SIZE, 21);
+		const path = putModel(at.server, name, bytes);
+		await load(page, `/${name}.aimodel?signature=1`);
+		const since = at.server.log.length;
+		assert.equal((await load(page, `/${name}.aimodel?signature=2`)).hash, hex(bytes));
+		assert.equal(requests(at.server, path, since).length, 0);
+		assert.equal((await page.evaluate(() => window.stored())).length, 1);
+	});
+
 	check('a broken connection goes on at the byte', async (page, name) => {
 		const bytes = noise(SIZE, 3);
 		const path = putModel(at.server, name, bytes);

@@ -199,6 +199,25 @@ describe('what has no room or no form', () => {
 	});
 });
 
+test('an asset that cannot be read ends the download of its rest', { timeout: 60_000 }, async (t) => {
+	if (at.skip) return t.skip(at.skip);
+	const path = '/broken/large.aimodel/main.mlirb';
+	at.server.put(path, Buffer.alloc(48 << 20, 'x'));
+	at.server.faults.set(path, { bytesPerSecond: 1 << 20 });
+	const page = await at.page();
+	try {
+		const begin = Date.now();
+		const code = await page.evaluate(async () => {
+			const { AIModel } = await import('coreai-web');
+			return AIModel.load('/broken/large.aimodel/', { storage: 'none' }).then(() => 'loaded', ({ code }) => code);
+		});
+		assert.match(code, /^asset\./);
+		assert.ok(Date.now() - begin < 30_000, `told after ${Date.now() - begin} ms`);
+	} finally {
+		await page.context().close();
+	}
+});
+
 describe('a lost device', () => {
 	check('functions without states run again, during and after', async (run) => {
 		const found = await run(async ({ load, inputs, plain, countedDevice }, GRU) => {

@@ -96,7 +96,7 @@ export class RemoteFolder implements Folder {
 		folder.#store = store;
 		folder.#place = await storeFolder(url);
 		folder.#release = await lock(`coreai-web:${folder.#place}`, options.signal);
-		const known = await readManifest(store, folder.#place).catch(() => null);
+		const known = await readManifest(store, folder.#place);
 		if (known) folder.#manifest = { ...known, lastUsed: Date.now() };
 		folder.#known = known !== null;
 		return folder;

@@ -1,20 +1,9 @@
 // Headless Chromium with WebGPU.
 import { existsSync } from 'node:fs';
+import { BROWSERS, FLAGS } from '../../../tests/web/lib/browser.mjs';
 
-const BROWSERS = [
-	'/usr/bin/chromium',
-	'/usr/bin/chromium-browser',
-	'/usr/bin/google-chrome',
-	'/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
-];
-const FLAGS = [
-	'--headless=new', '--no-sandbox', '--enable-unsafe-webgpu', '--no-first-run', '--disable-background-networking',
-	'--disable-component-update', '--disable-sync', '--disable-quic',
-	// A software adapter takes long for a large pipeline; the watchdog would take that for a hang.
-	'--disable-gpu-watchdog',
-	// Timestamps of dispatches are multiples of 0.1 ms otherwise.
-	'--disable-dawn-features=timestamp_quantization',
-];
+// Timestamps of dispatches are multiples of 0.1 ms otherwise.
+const EXACT = '--disable-dawn-features=timestamp_quantization';
 
 /** What ends a program with a message and without a trace. */
 export class Stop extends Error {}
@@ -32,7 +21,7 @@ export async function launch({ gpu, profile }) {
 	const { chromium } = await import('playwright-core').catch(() => {
 		throw new Stop('playwright-core is missing: run npm install --ignore-scripts in benches/versus/web');
 	});
-	const args = gpu ? FLAGS : [...FLAGS, '--use-webgpu-adapter=swiftshader'];
+	const args = [...FLAGS.filter((flag) => !gpu || !flag.startsWith('--use-webgpu-adapter')), EXACT];
 	const options = { executablePath, args };
 	if (profile) return chromium.launchPersistentContext(profile, options);
 	const browser = await chromium.launch(options);

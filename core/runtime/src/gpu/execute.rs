@@ -152,8 +152,10 @@ impl GpuLayout {
                 self.plan.inputs.len()
             )));
         }
-        let ports = self.plan.inputs.iter().zip(inputs).enumerate();
-        for (_, (port, words)) in ports.filter(|(i, (p, _))| p.buffer.is_some() && !self.given.contains(i)) {
+        for (i, (port, words)) in self.plan.inputs.iter().zip(inputs).enumerate() {
+            if port.buffer.is_none() || self.given.contains(&i) {
+                continue;
+            }
             let expected = port.dims.iter().fold(1i64, |n, d| n.saturating_mul(d.eval(values)));
             if i64::try_from(words.len()).ok() != Some(expected) {
                 return Err(Error::Input {

@@ -28,7 +28,10 @@ const FEW_TILES: i64 = 64;
 fn tile_positions(positions: i64) -> i64 {
     let padded = |tile: i64| ((positions.max(1) - 1) / tile + 1).saturating_mul(tile);
     let least = padded(POSITIONS[2]);
-    POSITIONS.into_iter().find(|tile| padded(*tile) / 5 <= least / 4).unwrap_or(POSITIONS[0])
+    POSITIONS
+        .into_iter()
+        .find(|tile| padded(*tile).saturating_mul(4) <= least.saturating_mul(5))
+        .unwrap_or(POSITIONS[0])
 }
 
 /// Extents of the implicit product.
@@ -343,4 +346,17 @@ fn image_loads(
     let pitch = across + 1;
     let _ = writeln!(text, "      tile_b[ty * {pitch}u + tx] = vec4<f32>(v0, v1, v2, v3);");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_fit_the_positions() {
+        let of = |side: i64| tile_positions(side * side);
+        assert_eq!([1, 4, 5, 7, 14, 28].map(of), [16, 16, 32, 64, 64, 64]);
+        // 64 would compute a third more than 48.
+        assert_eq!((tile_positions(33), tile_positions(i64::MAX)), (16, 64));
+    }
 }
